@@ -1,0 +1,1 @@
+"""Geometry that every stage shares: rotations, boxes, cameras, named joints."""

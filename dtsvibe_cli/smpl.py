@@ -1,0 +1,121 @@
+"""SMPL as four frozen steps: load, shape, pose, skin. Stateless linear blend skinning in torch.
+
+Written from the SMPL paper (Loper et al. 2015) alone. Works for any 24-joint model in SMPL's format: the free
+body that ships in ``weights/`` and, through :mod:`dtsvibe_cli.smpl_files`, the official files.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dtsvibe_cli.geometry.joints import SMPL24_PARENTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posed:
+    """Joints and their global transforms for a batch of poses."""
+
+    joints: Float[Tensor, "batch 24 3"]
+    """Joint positions, metres."""
+    global_rotmat: Float[Tensor, "batch 24 3 3"]
+    """Rotation of each joint's frame relative to the rest pose."""
+    rest_joints: Float[Tensor, "batch 24 3"]
+    """Joint positions of the shaped body in the rest pose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyModel:
+    """The arrays of a 24-joint SMPL-format body model; never changed after loading."""
+
+    name: str
+    """What results and reports call it."""
+    v_template: Float[Tensor, "vertex 3"]
+    shapedirs: Float[Tensor, "vertex 3 shape"]
+    posedirs: Float[Tensor, "vertex 3 207"] | None
+    """Pose blend shapes; None when the model has none (all zero)."""
+    joint_template: Float[Tensor, "24 3"]
+    """Rest joints of the mean shape."""
+    joint_shapedirs: Float[Tensor, "24 3 shape"]
+    """How rest joints move with betas."""
+    weights: Float[Tensor, "vertex 24"]
+    """Skinning weights; rows sum to one."""
+    faces: Int[Tensor, "face 3"]
+    licence: str
+    """Licence of the file, for the results' meta block."""
+    sha256: str
+    """Checksum of the file it was read from."""
+    landmark_vertices: tuple[tuple[int, ...], ...] = ()
+    """For each BlazePose landmark that is no joint: the vertices whose mean it is; () for joints."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """Whatever else the file says about itself."""
+
+    @property
+    def num_betas(self) -> int:
+        """Number of shape coefficients."""
+        return self.shapedirs.shape[-1]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "BodyModel":
+        """The same model on another device or in another precision."""
+        import dataclasses
+
+        moved = {
+            f.name: value.to(device, dtype if value.is_floating_point() else None)
+            for f in dataclasses.fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return dataclasses.replace(self, **moved)
+
+    def pose(
+        self,
+        full_pose: Float[Tensor, "batch 24 3 3"],
+        betas: Float[Tensor, "batch shape"],
+    ) -> Posed:
+        """Joints by forward kinematics, pelvis where the shaped body has it (no translation)."""
+        rest = self.joint_template + torch.einsum("bk,jck->bjc", betas, self.joint_shapedirs)
+        rotmats = [full_pose[:, 0]]
+        joints = [rest[:, 0]]
+        for joint, parent in enumerate(SMPL24_PARENTS):
+            if parent < 0:
+                continue
+            rotmats.append(rotmats[parent] @ full_pose[:, joint])
+            bone = (rest[:, joint] - rest[:, parent])[..., None]
+            joints.append(joints[parent] + (rotmats[parent] @ bone)[..., 0])
+        return Posed(
+            joints=torch.stack(joints, 1), global_rotmat=torch.stack(rotmats, 1), rest_joints=rest
+        )
+
+    def skin(
+        self,
+        posed: Posed,
+        betas: Float[Tensor, "batch shape"],
+        full_pose: Float[Tensor, "batch 24 3 3"] | None = None,
+        vertex_ids: Int[Tensor, " chosen"] | None = None,
+    ) -> Float[Tensor, "batch vertices 3"]:
+        """Vertices of a posed body, all of them or the chosen ones.
+
+        ``full_pose`` is needed only when the model has pose blend shapes.
+        """
+        pick = slice(None) if vertex_ids is None else vertex_ids
+        shaped = self.v_template[pick] + torch.einsum("bk,vck->bvc", betas, self.shapedirs[pick])
+        if self.posedirs is not None and full_pose is not None:
+            eye = torch.eye(3, dtype=shaped.dtype, device=shaped.device)
+            feature = (full_pose[:, 1:] - eye).reshape(len(shaped), -1)
+            shaped = shaped + torch.einsum("bp,vcp->bvc", feature, self.posedirs[pick])
+        offset = posed.joints - (posed.global_rotmat @ posed.rest_joints[..., None])[..., 0]
+        transform = torch.cat([posed.global_rotmat, offset[..., None]], dim=-1)
+        blended = torch.einsum("vj,bjc->bvc", self.weights[pick], transform.flatten(2))
+        blended = blended.unflatten(-1, (3, 4))
+        return (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
+
+    def vertices(
+        self,
+        full_pose: Float[Tensor, "batch 24 3 3"],
+        betas: Float[Tensor, "batch shape"],
+        transl: Float[Tensor, "batch 3"],
+    ) -> Float[Tensor, "batch vertex 3"]:
+        """Vertices in the frame that ``global_orient`` and ``transl`` speak of, as smplx does it."""
+        posed = self.pose(full_pose, betas)
+        return self.skin(posed, betas, full_pose) + transl[:, None]
