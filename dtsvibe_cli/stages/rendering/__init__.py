@@ -1,0 +1,145 @@
+"""Drawing body meshes into an image: one protocol, two back ends that give the same picture.
+
+What is drawn is prepared once for all back ends (:mod:`.shading`: lighting per vertex, culling, the region
+of the people) and pasted once for all (:mod:`.compositing`). A back end only turns triangles into pixels:
+pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without any GL library (:mod:`.software_renderer`).
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dtsvibe_cli.datatypes import PinholeCamera
+from dtsvibe_cli.errors import RenderError
+
+logger = logging.getLogger(__name__)
+
+RendererName = Literal["auto", "egl", "numba", "numpy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshInstance:
+    """One mesh to draw."""
+
+    vertices_cam: Float[np.ndarray, "vertex 3"]
+    """Metres, camera coordinates (OpenCV axes)."""
+    faces: Int[np.ndarray, "face 3"]
+    """Counter-clockwise seen from outside; faces seen from behind are not drawn."""
+    color_rgb: tuple[float, float, float]
+    """Colour of the surface in full light, 0 to 1."""
+
+
+class Renderer(Protocol):
+    """Draws meshes into images."""
+
+    name: str
+    """What reports call it, with the GL driver's name where there is one."""
+
+    def draw(
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        meshes: Sequence[MeshInstance],
+        camera: PinholeCamera,
+        *,
+        opacity: float = 1.0,
+        wireframe: bool = False,
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """A copy of the image with the meshes over it, nearer ones in front of farther ones.
+
+        ``opacity`` (0 to 1) lets the image through all meshes alike; the far side of a body or a person behind
+        another never shines through. ``wireframe`` draws the visible edges of the triangles only.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the renderer holds; it cannot draw afterwards."""
+        ...
+
+
+def _open_egl() -> Renderer:
+    from dtsvibe_cli.stages.rendering.egl_renderer import EglRenderer
+
+    return EglRenderer()
+
+
+def _open_numba() -> Renderer:
+    from dtsvibe_cli.stages.rendering.software_renderer import SoftwareRenderer
+
+    return SoftwareRenderer(compiled=True)
+
+
+def _open_numpy() -> Renderer:
+    from dtsvibe_cli.stages.rendering.software_renderer import SoftwareRenderer
+
+    return SoftwareRenderer(compiled=False)
+
+
+_OPENERS: dict[str, Callable[[], Renderer]] = {
+    "egl": _open_egl,
+    "numba": _open_numba,
+    "numpy": _open_numpy,
+}
+
+_REMEDIES = {
+    "egl": "install the GL libraries (on Debian and Ubuntu: `apt-get install -y --no-install-recommends "
+    "libegl1 libgl1`) or use the renderer `numpy`, which needs none",
+    "numba": "install it with `pip install numba` or use the renderer `numpy`, which does without",
+    "numpy": "please report this",
+}
+
+
+def _check_that_it_draws(renderer: Renderer) -> None:
+    """A real test draw: many machines import GL without being able to draw with it."""
+    triangle = MeshInstance(
+        vertices_cam=np.array([[-1.0, 1.0, 2.0], [1.0, 1.0, 2.0], [0.0, -1.0, 2.0]], np.float32),
+        faces=np.array([[0, 1, 2]]),
+        color_rgb=(1.0, 1.0, 1.0),
+    )
+    camera = PinholeCamera(focal_length_px=60.0, center_px=(32.0, 32.0), source="default")
+    drawn = renderer.draw(np.zeros((64, 64, 3), np.uint8), [triangle], camera)
+    if drawn[36, 32].min() < 64 or drawn[2, 2].any():
+        raise RenderError(f"{renderer.name} draws, but not what it is asked to.")
+
+
+def _open_checked(name: str) -> Renderer:
+    renderer = _OPENERS[name]()
+    try:
+        _check_that_it_draws(renderer)
+    except Exception:
+        renderer.close()
+        raise
+    return renderer
+
+
+def make_renderer(name: RendererName = "auto") -> Renderer:
+    """A renderer that has passed a test draw.
+
+    Args:
+        name: A back end, or ``auto`` for the first that draws of EGL, numba and numpy.
+
+    Raises:
+        RenderError: The back end asked for cannot draw on this machine.
+    """
+    candidates = tuple(_OPENERS) if name == "auto" else (name,)
+    for candidate in candidates:
+        # GL stacks fail with anything: ImportError, AttributeError, AssertionError, ValueError, GLError
+        try:
+            renderer = _open_checked(candidate)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if candidate == candidates[-1]:
+                raise RenderError(
+                    f"The renderer `{candidate}` cannot draw here ({reason}); {_REMEDIES[candidate]}."
+                ) from error
+            logger.info("Not drawing with %s (%s)", candidate, reason)
+        else:
+            logger.info("Drawing with %s", renderer.name)
+            return renderer
+    raise AssertionError("unreachable: the last candidate returns or raises")
+
+
+__all__ = ["MeshInstance", "Renderer", "RendererName", "make_renderer"]

@@ -1,0 +1,132 @@
+"""What every back end draws: meshes joined, lit per vertex, culled, and the region of the image they cover.
+
+Light and culling are decided here, in numpy, so that all back ends give the same picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dtsvibe_cli.datatypes import PinholeCamera
+from dtsvibe_cli.stages.rendering import MeshInstance
+
+NEAR_M = 0.05
+"""Triangles with a vertex nearer to the camera than this are left out."""
+
+# Directions towards the lights (camera axes: x right, y down, z away), and their weights: a soft key from
+# above left, a weaker fill from the right, so that limbs keep relief on either side.
+_LIGHTS = np.array([[-0.45, -0.75, -0.75], [0.85, -0.15, -0.5]], np.float32)
+_LIGHT_WEIGHTS = np.array([0.62, 0.2], np.float32)
+_SKY, _GROUND = 0.42, 0.22
+_EDGE_DARKENING = 0.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A rectangle of the image, whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LitScene:
+    """All that is to be drawn, as one set of triangles; ``faces`` are those facing the camera."""
+
+    vertices_cam: Float[np.ndarray, "vertex 3"]
+    """Metres, camera coordinates."""
+    vertices_px: Float[np.ndarray, "vertex 2"]
+    """Pixels of the full image; meaningless for vertices that no face uses."""
+    colors_rgb: Float[np.ndarray, "vertex 3"]
+    """Lit colours, 0 to 1."""
+    faces: Int[np.ndarray, "face 3"]
+    region: Region
+    """The part of the image that the faces can touch."""
+
+
+def vertex_normals(
+    vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
+) -> Float[np.ndarray, "vertex 3"]:
+    """Unit normals, averaged over the faces around each vertex by area; outward for outward faces."""
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    corner_ids = faces.T.ravel()
+    summed = [np.bincount(corner_ids, np.tile(axis, 3), len(vertices)) for axis in across.T]
+    normals = np.stack(summed, axis=1).astype(np.float32)
+    return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + np.float32(1e-12))
+
+
+def light_on(
+    normals: Float[np.ndarray, "vertex 3"], vertices_cam: Float[np.ndarray, "vertex 3"]
+) -> Float[np.ndarray, " vertex"]:
+    """Brightness per vertex: sky and ground, two lights that move with the camera, darker outlines."""
+    directions = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
+    # wrapped Lambert: light reaches a little around the edge, as it does on skin
+    wrapped = np.maximum((normals @ directions.T + 0.25) / 1.25, 0)
+    upward = 0.5 - 0.5 * normals[:, 1]
+    ambient = _GROUND + (_SKY - _GROUND) * upward
+    to_camera = -vertices_cam / (np.linalg.norm(vertices_cam, axis=1, keepdims=True) + 1e-9)
+    facing = np.clip(np.einsum("vc,vc->v", normals, to_camera), 0, 1)
+    outline = 1 - _EDGE_DARKENING * (1 - facing) ** 3
+    return ((ambient + wrapped @ _LIGHT_WEIGHTS) * outline).astype(np.float32)
+
+
+def _join(
+    meshes: Sequence[MeshInstance],
+) -> tuple[Float[np.ndarray, "vertex 3"], Int[np.ndarray, "face 3"], Float[np.ndarray, "vertex 3"]]:
+    """Vertices, faces and surface colours of all meshes as one."""
+    starts = np.cumsum([0, *(len(mesh.vertices_cam) for mesh in meshes)])
+    vertices = np.concatenate([mesh.vertices_cam for mesh in meshes]).astype(np.float32)
+    faces = np.concatenate(
+        [
+            mesh.faces.astype(np.int32) + np.int32(start)
+            for mesh, start in zip(meshes, starts, strict=False)
+        ]
+    )
+    colors = np.concatenate(
+        [np.tile(np.float32(mesh.color_rgb), (len(mesh.vertices_cam), 1)) for mesh in meshes]
+    )
+    return vertices, faces, colors
+
+
+def light_scene(
+    meshes: Sequence[MeshInstance], camera: PinholeCamera, image_width: int, image_height: int
+) -> LitScene | None:
+    """The meshes lit and culled for one image, or None when nothing of them is in view."""
+    if not meshes:
+        return None
+    vertices, faces, colors = _join(meshes)
+    depth = np.maximum(vertices[:, 2:], np.float32(NEAR_M))
+    pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.float32(
+        camera.center_px
+    )
+    x, y = pixels[faces, 0], pixels[faces, 1]
+    twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (
+        y[:, 1] - y[:, 0]
+    )
+    drawn = (
+        (twice_area < -1e-9)  # counter-clockwise seen from outside, with y down
+        & (vertices[faces, 2].min(axis=1) >= NEAR_M)
+        & (x.max(axis=1) > 0) & (x.min(axis=1) < image_width)
+        & (y.max(axis=1) > 0) & (y.min(axis=1) < image_height)
+    )  # fmt: skip
+    if not drawn.any():
+        return None
+    x, y = x[drawn], y[drawn]
+    left, top = max(0, int(np.floor(x.min()))), max(0, int(np.floor(y.min())))
+    right, bottom = (
+        min(image_width, int(np.ceil(x.max()))),
+        min(image_height, int(np.ceil(y.max()))),
+    )
+    brightness = light_on(vertex_normals(vertices, faces), vertices)
+    return LitScene(
+        vertices_cam=vertices,
+        vertices_px=pixels,
+        colors_rgb=np.minimum(colors * brightness[:, None], 1),
+        faces=faces[drawn],
+        region=Region(left=left, top=top, width=right - left, height=bottom - top),
+    )

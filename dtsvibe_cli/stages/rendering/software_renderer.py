@@ -1,0 +1,262 @@
+"""A z-buffer rasteriser without any GL library: numpy alone, or the same loop compiled by numba."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dtsvibe_cli.datatypes import PinholeCamera
+from dtsvibe_cli.stages.rendering import MeshInstance
+from dtsvibe_cli.stages.rendering.compositing import SUPERSAMPLE, composite
+from dtsvibe_cli.stages.rendering.shading import LitScene, light_scene
+
+LINE_HALF_WIDTH = 0.5
+"""Half the width of a wireframe's line, in samples: each triangle draws its own half of a shared edge."""
+
+_MAX_BATCH = 1 << 20
+"""Samples worked on at once, so that a person filling the picture does not fill the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Triangles:
+    """Planes over the sample grid: ``value = at_origin + along_x * x + along_y * y``.
+
+    Barycentric weights of the first two corners are linear in the picture, and so is one over depth; the
+    third weight is what is left to one.
+    """
+
+    x: Float[np.ndarray, "face 3"]
+    y: Float[np.ndarray, "face 3"]
+    inverse_depth: Float[np.ndarray, "face 3"]
+    colors: Float[np.ndarray, "face 3 3"]
+    """Of the corners, 0 to 255."""
+    along_x: Float[np.ndarray, "face 2"]
+    along_y: Float[np.ndarray, "face 2"]
+
+
+def _triangles(scene: LitScene) -> _Triangles:
+    offset = np.float32([scene.region.left, scene.region.top])
+    corners = ((scene.vertices_px - offset) * np.float32(SUPERSAMPLE))[scene.faces]
+    x, y = np.ascontiguousarray(corners[..., 0]), np.ascontiguousarray(corners[..., 1])
+    twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (
+        y[:, 1] - y[:, 0]
+    )
+    return _Triangles(
+        x=x,
+        y=y,
+        inverse_depth=1 / scene.vertices_cam[scene.faces, 2],
+        colors=scene.colors_rgb[scene.faces] * np.float32(255),
+        along_x=np.stack([y[:, 1] - y[:, 2], y[:, 2] - y[:, 0]], 1) / twice_area[:, None],
+        along_y=np.stack([x[:, 2] - x[:, 1], x[:, 0] - x[:, 2]], 1) / twice_area[:, None],
+    )
+
+
+def _spans(
+    triangles: _Triangles, width: int, height: int
+) -> tuple[
+    Int[np.ndarray, " span"],
+    Int[np.ndarray, " span"],
+    Int[np.ndarray, " span"],
+    Int[np.ndarray, " span"],
+]:
+    """The runs of samples inside the triangles: face, row, first column and length of each."""
+    first = np.maximum(np.ceil(triangles.y.min(1) - 0.5), 0).astype(np.int64)
+    last = np.minimum(np.floor(triangles.y.max(1) - 0.5), height - 1).astype(np.int64)
+    num_rows = np.maximum(last - first + 1, 0)
+    face = np.repeat(np.arange(len(num_rows)), num_rows)
+    row = np.arange(len(face)) + np.repeat(first - (np.cumsum(num_rows) - num_rows), num_rows)
+
+    # inside where all three weights are positive: each bounds the run from the left or from the right
+    dy = (row + 0.5 - triangles.y[face, 2]).astype(np.float32)
+    rise = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)[face]
+    at_corner = triangles.along_y[face] * dy[:, None]
+    at_corner = np.concatenate([at_corner, 1 - at_corner.sum(1, keepdims=True)], 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = -at_corner / rise
+    left = np.where(rise > 0, crossing, np.float32(-1e9)).max(1) + triangles.x[face, 2]
+    right = np.where(rise < 0, crossing, np.float32(1e9)).min(1) + triangles.x[face, 2]
+    right[((rise == 0) & (at_corner < 0)).any(1)] = -1e9
+    column = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
+    length = np.clip(np.floor(right - 0.5), -1, width - 1).astype(np.int64) - column + 1
+    kept = length > 0
+    return face[kept], row[kept], column[kept], length[kept]
+
+
+def _nearest_faces(triangles: _Triangles, width: int, height: int) -> Int[np.ndarray, " sample"]:
+    """For each sample one more than the index of the nearest face over it, or 0."""
+    face, row, column, length = _spans(triangles, width, height)
+    x2, y2 = triangles.x[:, 2], triangles.y[:, 2]
+    difference = triangles.inverse_depth[:, :2] - triangles.inverse_depth[:, 2:]
+    along_x = (difference * triangles.along_x).sum(1)
+    along_y = (difference * triangles.along_y).sum(1)
+    at_left = (
+        triangles.inverse_depth[face, 2]
+        + along_x[face] * (column + np.float32(0.5) - x2[face])
+        + along_y[face] * (row + np.float32(0.5) - y2[face])
+    ).astype(np.float32)
+    slope = along_x[face].astype(np.float32)
+    first_sample = row * width + column
+
+    # positive floats order like their bits: one integer holds depth and face, and the greatest wins
+    buffer = np.zeros(width * height, np.int64)
+    ends = np.cumsum(length)
+    start = 0
+    while start < len(face):
+        done = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, done + _MAX_BATCH, side="right")))
+        part = slice(start, stop)
+        step = np.arange(ends[stop - 1] - done) - np.repeat(
+            ends[part] - length[part] - done, length[part]
+        )
+        depth = np.repeat(at_left[part], length[part])
+        depth += np.repeat(slope[part], length[part]) * step.astype(np.float32)
+        key = depth.view(np.int32).astype(np.int64) << 32
+        key |= np.repeat(face[part] + 1, length[part])
+        np.maximum.at(buffer, np.repeat(first_sample[part], length[part]) + step, key)
+        start = stop
+    return buffer & 0xFFFFFFFF
+
+
+def _rasterise_numpy(
+    triangles: _Triangles, width: int, height: int, wireframe: bool
+) -> UInt8[np.ndarray, "samples_y samples_x 4"]:
+    """Colour and alpha of each sample: spans first, then colours of the nearest faces."""
+    nearest = _nearest_faces(triangles, width, height)
+    layer = np.zeros((height * width, 4), np.uint8)
+    hits = np.flatnonzero(nearest)
+    for start in range(0, len(hits), _MAX_BATCH):
+        sample = hits[start : start + _MAX_BATCH]
+        face = nearest[sample] - 1
+        dx = ((sample % width) + 0.5 - triangles.x[face, 2]).astype(np.float32)
+        dy = ((sample // width) + 0.5 - triangles.y[face, 2]).astype(np.float32)
+        weights = np.empty((len(sample), 3), np.float32)
+        weights[:, :2] = (
+            triangles.along_x[face] * dx[:, None] + triangles.along_y[face] * dy[:, None]
+        )
+        weights[:, 2] = 1 - weights[:, 0] - weights[:, 1]
+        if wireframe:
+            on_line = _distance_to_edge(triangles, weights, face) < LINE_HALF_WIDTH
+            sample, face, weights = sample[on_line], face[on_line], weights[on_line]
+        weights *= triangles.inverse_depth[face]  # perspective-correct
+        weights /= weights.sum(1, keepdims=True)
+        color = np.einsum("sc,sck->sk", weights, triangles.colors[face])
+        layer[sample, :3] = np.clip(color, 0, 255) + 0.5
+        layer[sample, 3] = 255
+    return layer.reshape(height, width, 4)
+
+
+def _distance_to_edge(
+    triangles: _Triangles, weights: Float[np.ndarray, "sample 3"], face: Int[np.ndarray, " sample"]
+) -> Float[np.ndarray, " sample"]:
+    """How far each sample is from the nearest edge of its face, in samples."""
+    gradient_x = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)
+    gradient_y = np.concatenate([triangles.along_y, -triangles.along_y.sum(1, keepdims=True)], 1)
+    return (weights / np.hypot(gradient_x, gradient_y)[face]).min(1)
+
+
+def _rasterise_loop(
+    x: Float[np.ndarray, "face 3"],
+    y: Float[np.ndarray, "face 3"],
+    inverse_depth: Float[np.ndarray, "face 3"],
+    colors: Float[np.ndarray, "face 3 3"],
+    along_x: Float[np.ndarray, "face 2"],
+    along_y: Float[np.ndarray, "face 2"],
+    line_half_width: float,
+    layer: UInt8[np.ndarray, "samples_y samples_x 4"],
+) -> None:
+    """The same picture, sample by sample, for numba to compile; ``line_half_width`` < 0 fills the faces."""
+    height, width = layer.shape[:2]
+    nearest = np.zeros((height, width), np.float32)
+    for f in range(len(x)):
+        x2, y2 = x[f, 2], y[f, 2]
+        a0, a1, c0, c1 = along_x[f, 0], along_x[f, 1], along_y[f, 0], along_y[f, 1]
+        steep0, steep1 = np.hypot(a0, c0), np.hypot(a1, c1)
+        steep2 = np.hypot(a0 + a1, c0 + c1)
+        top = max(0, int(np.ceil(y[f].min() - 0.5)))
+        bottom = min(height - 1, int(np.floor(y[f].max() - 0.5)))
+        left = max(0, int(np.ceil(x[f].min() - 0.5)))
+        right = min(width - 1, int(np.floor(x[f].max() - 0.5)))
+        for row in range(top, bottom + 1):
+            dy = np.float32(row + 0.5) - y2
+            for column in range(left, right + 1):
+                dx = np.float32(column + 0.5) - x2
+                w0 = a0 * dx + c0 * dy
+                w1 = a1 * dx + c1 * dy
+                w2 = 1 - w0 - w1
+                if w0 < 0 or w1 < 0 or w2 < 0:
+                    continue
+                z0, z1, z2 = (
+                    w0 * inverse_depth[f, 0],
+                    w1 * inverse_depth[f, 1],
+                    w2 * inverse_depth[f, 2],
+                )
+                depth = z0 + z1 + z2
+                if depth <= nearest[row, column]:
+                    continue
+                nearest[row, column] = depth
+                edge = min(w0 / steep0, w1 / steep1, w2 / steep2)
+                if 0 <= line_half_width <= edge:
+                    layer[row, column] = 0
+                    continue
+                for channel in range(3):
+                    mixed = (
+                        z0 * colors[f, 0, channel]
+                        + z1 * colors[f, 1, channel]
+                        + z2 * colors[f, 2, channel]
+                    )
+                    layer[row, column, channel] = np.uint8(
+                        min(255.0, max(0.0, mixed / depth)) + 0.5
+                    )
+                layer[row, column, 3] = 255
+
+
+@functools.cache
+def _compiled_loop() -> Callable[..., None]:
+    import numba
+
+    # the tests wrap every function of the package to check its types; numba needs the plain one
+    compiled: Callable[..., None] = numba.njit(cache=True)(inspect.unwrap(_rasterise_loop))
+    return compiled
+
+
+def _rasterise_numba(
+    triangles: _Triangles, width: int, height: int, wireframe: bool
+) -> UInt8[np.ndarray, "samples_y samples_x 4"]:
+    layer = np.zeros((height, width, 4), np.uint8)
+    t = triangles
+    half_width = LINE_HALF_WIDTH if wireframe else -1.0
+    _compiled_loop()(t.x, t.y, t.inverse_depth, t.colors, t.along_x, t.along_y, half_width, layer)
+    return layer
+
+
+class SoftwareRenderer:
+    """Renders on the CPU; ``compiled`` by numba, or in numpy alone."""
+
+    def __init__(self, *, compiled: bool) -> None:
+        self.name = "numba" if compiled else "numpy"
+        self._rasterise = _rasterise_numba if compiled else _rasterise_numpy
+
+    def draw(
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        meshes: Sequence[MeshInstance],
+        camera: PinholeCamera,
+        *,
+        opacity: float = 1.0,
+        wireframe: bool = False,
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """See :class:`dtsvibe_cli.stages.rendering.Renderer`."""
+        height, width = image.shape[:2]
+        scene = light_scene(meshes, camera, width, height) if opacity > 0 else None
+        if scene is None:
+            return image.copy()
+        region = scene.region
+        samples = (region.width * SUPERSAMPLE, region.height * SUPERSAMPLE)
+        layer = self._rasterise(_triangles(scene), *samples, wireframe)
+        return composite(image, layer, region, opacity)
+
+    def close(self) -> None:
+        """Nothing is held."""
