@@ -172,7 +172,7 @@ def load_results(path: str | Path) -> VideoMotion:
     if not zipfile.is_zipfile(file):
         raise ResultsError(f"{file} is damaged, or not a result of dtsvibe. Give a NAME_smpl.npz.")
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         header = json.loads(str(arrays["meta"]))
         foreign = header["format"] != FORMAT
