@@ -1,0 +1,266 @@
+"""A convolutional network described by data: the weights file brings its list of operations.
+
+The networks converted from TFLite and TF.js are plain lists of convolutions, sums and resizings.
+:class:`Graph` is that list, stored as JSON in the weights file's metadata; :class:`GraphNetwork`
+runs it in NCHW layout for any batch size. The converters in :mod:`dtsvibe_cli.builders` write it.
+"""
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dacite
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dtsvibe_cli.errors import WeightsError
+
+Activation = Literal["none", "relu", "relu6"]
+INPUT = "input"
+"""Name of the network's only input in every graph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(ABC):
+    """One step: named tensors in, one named tensor out."""
+
+    inputs: tuple[str, ...]
+    """Names of earlier outputs, or :data:`INPUT`."""
+    output: str
+    """Name of the result."""
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """The result for these inputs."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the weights it uses."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution(Operation):
+    """2D convolution with bias, zero padding and a fused activation."""
+
+    weight: str
+    bias: str
+    stride: tuple[int, int] = (1, 1)
+    """Vertical, horizontal."""
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Left, right, top, bottom; TensorFlow pads unevenly when it strides."""
+    groups: int = 1
+    activation: Activation = "none"
+
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Operation`."""
+        left, right, top, bottom = self.padding
+        (image,) = inputs
+        even = left == right and top == bottom
+        convolved = F.conv2d(
+            image if even else F.pad(image, self.padding),
+            parameters[self.weight],
+            parameters[self.bias],
+            stride=self.stride,
+            padding=(top, left) if even else 0,
+            groups=self.groups,
+        )
+        return _activate(convolved, self.activation)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Weight and bias."""
+        return (self.weight, self.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition(Operation):
+    """Sum of two tensors with a fused activation."""
+
+    activation: Activation = "none"
+
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Operation`."""
+        first, second = inputs
+        return _activate(first + second, self.activation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubling(Operation):
+    """Bilinear resizing to twice the height and width, half-pixel centres."""
+
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Operation`."""
+        return F.interpolate(inputs[0], scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPooling(Operation):
+    """Maximum over windows, without padding."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Operation`."""
+        return F.max_pool2d(inputs[0], self.size, self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Operation):
+    """Logistic function."""
+
+    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Operation`."""
+        return torch.sigmoid(inputs[0])
+
+
+KINDS: dict[str, type[Operation]] = {
+    "convolution": Convolution,
+    "addition": Addition,
+    "doubling": Doubling,
+    "max_pooling": MaxPooling,
+    "sigmoid": Sigmoid,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Operations in running order and the tensors that leave the network."""
+
+    operations: tuple[Operation, ...]
+    outputs: dict[str, str]
+    """For each output's name in our words, the tensor that is it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values for a weights file's metadata."""
+        names = {kind: name for name, kind in KINDS.items()}
+        operations = [{"kind": names[type(op)], **dataclasses.asdict(op)} for op in self.operations]
+        plain: dict[str, Any] = json.loads(
+            json.dumps({"operations": operations, "outputs": self.outputs})
+        )
+        return plain
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> "Graph":
+        """The graph that :meth:`to_json` wrote.
+
+        Raises:
+            WeightsError: It is not such a graph.
+        """
+        config = dacite.Config(strict=True, cast=[tuple])
+        try:
+            operations = tuple(
+                dacite.from_dict(
+                    KINDS[op["kind"]], {k: v for k, v in op.items() if k != "kind"}, config
+                )
+                for op in plain["operations"]
+            )
+            return Graph(operations=operations, outputs=dict(plain["outputs"]))
+        except (KeyError, TypeError, ValueError, dacite.DaciteError) as error:
+            raise WeightsError(
+                f"A weights file holds no network graph that this version can run ({error!r}): "
+                "run `dtsvibe weights verify`."
+            ) from error
+
+    def needed_for(self, outputs: Sequence[str]) -> "Graph":
+        """The same graph with only these outputs and the operations they need."""
+        chosen = {name: self.outputs[name] for name in outputs}
+        needed = set(chosen.values())
+        kept = []
+        for op in reversed(self.operations):
+            if op.output in needed:
+                kept.append(op)
+                needed.update(op.inputs)
+        return Graph(operations=tuple(reversed(kept)), outputs=chosen)
+
+    @property
+    def parameter_names(self) -> set[str]:
+        """Names of all weights that the operations use."""
+        return {name for op in self.operations for name in op.parameter_names}
+
+
+class GraphNetwork(nn.Module):
+    """Runs a :class:`Graph`. Its parameters are frozen, 32-bit."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], graph: Graph) -> None:
+        super().__init__()
+        _check(tensors, graph)
+        self.graph = graph
+        for name, tensor in tensors.items():
+            values = tensor.to(torch.float32)
+            if values.dim() == 4:
+                values = values.contiguous(memory_format=torch.channels_last)
+            self.register_parameter(name, nn.Parameter(values, requires_grad=False))
+        self._plans: dict[tuple[str, ...], Graph] = {}
+
+    @staticmethod
+    def from_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> "GraphNetwork":
+        """The network in a weights file, as :func:`dtsvibe_cli.weights.read_tensors` returns it.
+
+        Raises:
+            WeightsError: The file holds no graph, or one that its tensors do not fit.
+        """
+        return GraphNetwork(tensors, Graph.from_json(metadata.get("graph", {})))
+
+    def forward(
+        self, image: Float[Tensor, "batch channel height width"], outputs: Sequence[str]
+    ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
+        """The named outputs; only the operations they need are run."""
+        plan = self._plan(tuple(outputs))
+        last_use = {name: step for step, op in enumerate(plan.operations) for name in op.inputs}
+        keep = set(plan.outputs.values())
+        parameters = dict(self.named_parameters())
+        values = {INPUT: image.contiguous(memory_format=torch.channels_last)}
+        for step, op in enumerate(plan.operations):
+            values[op.output] = op.run([values[name] for name in op.inputs], parameters)
+            for name in set(op.inputs):  # drop what nobody reads again: big maps, early
+                if last_use[name] == step and name not in keep:
+                    del values[name]
+        return {name: values[tensor] for name, tensor in plan.outputs.items()}
+
+    def _plan(self, outputs: tuple[str, ...]) -> Graph:
+        if outputs not in self._plans:
+            self._plans[outputs] = self.graph.needed_for(outputs)
+        return self._plans[outputs]
+
+
+def _activate(values: Tensor, activation: Activation) -> Tensor:
+    match activation:
+        case "none":
+            return values
+        case "relu":
+            return F.relu(values)
+        case "relu6":
+            return F.relu6(values)
+
+
+def _check(tensors: Mapping[str, Tensor], graph: Graph) -> None:
+    """Names are defined once and before use; the tensors are the graph's, in fitting shapes."""
+    defined = {INPUT}
+    for op in graph.operations:
+        undefined = set(op.inputs) - defined
+        if undefined or op.output in defined:
+            raise _unfit(f"operation {op.output} is out of order")
+        defined.add(op.output)
+    if not set(graph.outputs.values()) <= defined:
+        raise _unfit("an output is not computed")
+    differing = graph.parameter_names ^ set(tensors)
+    if differing:
+        raise _unfit(f"tensors missing or not used: {', '.join(sorted(differing))}")
+    for op in graph.operations:
+        if isinstance(op, Convolution):
+            weight, bias = tensors[op.weight], tensors[op.bias]
+            if weight.dim() != 4 or bias.shape != weight.shape[:1] or len(weight) % op.groups:
+                raise _unfit(f"tensor {op.weight} has a wrong shape {tuple(weight.shape)}")
+
+
+def _unfit(reason: str) -> WeightsError:
+    return WeightsError(
+        f"A weights file does not fit its network ({reason}): run `dtsvibe weights verify`."
+    )
