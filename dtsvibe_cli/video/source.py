@@ -1,0 +1,131 @@
+"""Open an input: find its video stream, its clock and its picture geometry.
+
+Limits: interlaced video is not deinterlaced, HDR is not tone-mapped, a mirroring display matrix is
+not applied (its rotation is).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from dtsvibe_cli.errors import VideoError
+
+# PyAV's packets are generic to type checkers but not when the program runs.
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+    AudioPacket = Packet[AudioStream]
+else:
+    VideoPacket = AudioPacket = Packet
+
+FULL_FRAME_DIAGONAL_MM = 43.27
+"""Diagonal of a 36 x 24 mm frame, to which 35 mm equivalent focal lengths refer."""
+
+
+class PictureGeometry(NamedTuple):
+    """How a stored picture becomes an upright one with square pixels."""
+
+    width_px: int
+    """Width of the stored picture once its pixels are square."""
+    height_px: int
+    """Height of the stored picture."""
+    rotation_deg: int
+    """Anti-clockwise turn that makes it upright: 0, 90, 180 or 270."""
+
+    @property
+    def upright_size_px(self) -> tuple[int, int]:
+        """Width and height as a viewer shows them."""
+        turned = self.rotation_deg % 180 == 90
+        return (self.height_px, self.width_px) if turned else (self.width_px, self.height_px)
+
+    def upright_rgb(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
+        """The frame's upright picture."""
+        rgb = frame.to_ndarray(format="rgb24", width=self.width_px, height=self.height_px)
+        turned = np.rot90(rgb, self.rotation_deg // 90)
+        return np.ascontiguousarray(turned, dtype=np.uint8)
+
+
+def require_exists(source: Path) -> None:
+    """Refuse a path that is not there.
+
+    Raises:
+        VideoError: There is nothing at ``source``.
+    """
+    if not source.exists():
+        raise VideoError(f"{source} does not exist; check the path.")
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a media file.
+
+    Raises:
+        VideoError: The file is missing or is no media file.
+    """
+    require_exists(path)
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path} is an empty file.")
+    try:
+        # "file:" keeps names with a colon from being read as protocols, and the list of allowed
+        # protocols keeps playlists from reaching for the network.
+        container = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        raise VideoError(
+            f"{path} cannot be read as video ({error.strerror}): it is damaged, incomplete or of "
+            "another kind."
+        ) from error
+    with container:
+        if container.format.name == "tty":  # FFmpeg draws text files as pictures of a terminal
+            raise VideoError(f"{path} is a text file, not a video.")
+        yield container
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream that a player would show.
+
+    Raises:
+        VideoError: There is none, or no decoder for it.
+    """
+    stream = container.streams.best("video")
+    # the cover of a song is stored as a video stream
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise VideoError(f"{path} holds no video stream.")
+    if stream.codec_context is None:
+        raise VideoError(f"{path} is stored with a codec that cannot be decoded here.")
+    return stream
+
+
+def stream_rate(stream: VideoStream) -> Fraction:
+    """Average frames a second, exact as the container states it."""
+    return stream.average_rate or stream.guessed_rate or Fraction(30)
+
+
+def clock_start_s(container: InputContainer) -> Fraction:
+    """Timestamp at which the container begins, if after zero: 1.4 s in many transport streams."""
+    return Fraction(max(0, container.start_time or 0), 1_000_000)
+
+
+def picture_geometry(stream: VideoStream, first: VideoFrame) -> PictureGeometry:
+    """Size and rotation of a stream's pictures, from its first frame."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return PictureGeometry(
+        width_px=max(1, round(first.width * aspect)),
+        height_px=first.height,
+        rotation_deg=round(first.rotation / 90) % 4 * 90,
+    )
+
+
+def focal_length_px(equivalent_35mm: float, size_px: tuple[int, int]) -> float:
+    """Focal length in pixels from the 35 mm equivalent, which is defined by the diagonal."""
+    return equivalent_35mm / FULL_FRAME_DIAGONAL_MM * float(np.hypot(*size_px))
