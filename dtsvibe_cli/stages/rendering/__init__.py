@@ -1,8 +1,9 @@
 """Drawing body meshes into an image: one protocol, two back ends that give the same picture.
 
-What is drawn is prepared once for all back ends (:mod:`.shading`: lighting per vertex, culling, the region
-of the people) and pasted once for all (:mod:`.compositing`). A back end only turns triangles into pixels:
-pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without any GL library (:mod:`.software_renderer`).
+What is drawn is prepared once for all back ends (:mod:`.shading`: light per vertex, culling, the
+region of the people) and pasted once for all (:mod:`.compositing`). A back end only turns triangles
+into pixels: pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without any GL library
+(:mod:`.software_renderer`).
 """
 
 import logging
@@ -50,8 +51,9 @@ class Renderer(Protocol):
     ) -> UInt8[np.ndarray, "height width 3"]:
         """A copy of the image with the meshes over it, nearer ones in front of farther ones.
 
-        ``opacity`` (0 to 1) lets the image through all meshes alike; the far side of a body or a person behind
-        another never shines through. ``wireframe`` draws the visible edges of the triangles only.
+        ``opacity`` (0 to 1) lets the image through all meshes alike; the far side of a body or a
+        person behind another never shines through. ``wireframe`` draws the visible edges of the
+        triangles only.
         """
         ...
 
@@ -85,8 +87,8 @@ _OPENERS: dict[str, Callable[[], Renderer]] = {
 }
 
 _REMEDIES = {
-    "egl": "install the GL libraries (on Debian and Ubuntu: `apt-get install -y --no-install-recommends "
-    "libegl1 libgl1`) or use the renderer `numpy`, which needs none",
+    "egl": "install the GL libraries (on Debian and Ubuntu: `apt-get install -y "
+    "--no-install-recommends libegl1 libgl1`) or use the renderer `numpy`, which needs none",
     "numba": "install it with `pip install numba` or use the renderer `numpy`, which does without",
     "numpy": "please report this",
 }
@@ -126,14 +128,15 @@ def make_renderer(name: RendererName = "auto") -> Renderer:
     """
     candidates = tuple(_OPENERS) if name == "auto" else (name,)
     for candidate in candidates:
-        # GL stacks fail with anything: ImportError, AttributeError, AssertionError, ValueError, GLError
+        # GL stacks fail with anything: ImportError, AttributeError, AssertionError, GLError ...
         try:
             renderer = _open_checked(candidate)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if candidate == candidates[-1]:
                 raise RenderError(
-                    f"The renderer `{candidate}` cannot draw here ({reason}); {_REMEDIES[candidate]}."
+                    f"The renderer `{candidate}` cannot draw here ({reason}); "
+                    f"{_REMEDIES[candidate]}."
                 ) from error
             logger.info("Not drawing with %s (%s)", candidate, reason)
         else:

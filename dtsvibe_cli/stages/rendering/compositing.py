@@ -18,8 +18,9 @@ def composite(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of the image with the layer over its region.
 
-    A sample of the layer is a colour with alpha 255, or four zeros where nothing was drawn. The mean over
-    a pixel is therefore a colour already multiplied by its coverage, and is added, not multiplied again.
+    A sample of the layer is a colour with alpha 255, or four zeros where nothing was drawn. The
+    mean over a pixel is therefore a colour already multiplied by its coverage, and is added, not
+    multiplied again.
     """
     size = (region.width, region.height)
     layer = cv2.resize(layer_rgba, size, interpolation=cv2.INTER_AREA).astype(np.uint16)

@@ -1,8 +1,8 @@
 """pyrender over EGL: the GPU where its driver offers GL, Mesa's software GL elsewhere.
 
-The only module that knows pyrender and GL. It is imported only when EGL is asked for, because that import
-fails where the GL libraries are missing. Lighting and culling come ready from :mod:`.shading`, so pyrender's
-flat shader is enough: its lit one costs four times as much on a CPU and needs no better picture here.
+The only module that knows pyrender and GL. It is imported only when EGL is asked for, because that
+import fails where the GL libraries are missing. Light and culling come ready from :mod:`.shading`,
+so pyrender's flat shader is enough: its lit one costs several times as much on a CPU.
 """
 
 import logging
@@ -37,13 +37,14 @@ _GROW_BY = 256
 
 
 class _RegionRenderer(pyrender.Renderer):  # type: ignore[misc]
-    """pyrender's renderer with a plain framebuffer that only grows, read back in its used part only.
+    """pyrender's renderer with a plain framebuffer that only grows, read back in its used part.
 
-    pyrender itself resolves four samples a pixel and reads colour and depth of the whole picture, which
-    costs more than drawing does. Written for pyrender 0.1.45, which is pinned.
+    pyrender itself resolves four samples a pixel and reads colour and depth of the whole picture,
+    which costs more than drawing does. Written for pyrender 0.1.45, which is pinned.
     """
 
-    _buffers: tuple[Any, Any] | None = None
+    _buffers: tuple[Any, ...] = ()
+    _main_fb_dims: tuple[int, int] = (0, 0)
 
     def _configure_main_framebuffer(self) -> None:
         needed = (self.viewport_width, self.viewport_height)
@@ -76,7 +77,7 @@ class _RegionRenderer(pyrender.Renderer):  # type: ignore[misc]
             GL.glDeleteFramebuffers(1, [self._main_fb])
             GL.glDeleteRenderbuffers(2, self._buffers)
         self._main_fb = self._main_fb_ms = None
-        self._main_fb_dims = (None, None)
+        self._main_fb_dims = (0, 0)
 
     def _read_main_framebuffer(self, scene: Any, flags: int) -> UInt8[np.ndarray, "height width 4"]:
         width, height = self.viewport_width, self.viewport_height
@@ -96,7 +97,7 @@ def _primitive(scene: LitScene, *, lines: bool = False, transparent: bool = Fals
         baseColorFactor=(1.0, 1.0, 1.0, 1.0), alphaMode="OPAQUE", doubleSided=True, wireframe=lines
     )
     return pyrender.Primitive(
-        positions=scene.vertices_cam * np.float32([1, -1, -1]),
+        positions=scene.vertices_cam * np.array([1, -1, -1], np.float32),
         indices=scene.faces,
         color_0=colors,
         material=material,

@@ -1,4 +1,4 @@
-"""What every back end draws: meshes joined, lit per vertex, culled, and the region of the image they cover.
+"""What every back end draws: meshes joined, lit per vertex, culled, and the region they cover.
 
 Light and culling are decided here, in numpy, so that all back ends give the same picture.
 """
@@ -15,8 +15,8 @@ from dtsvibe_cli.stages.rendering import MeshInstance
 NEAR_M = 0.05
 """Triangles with a vertex nearer to the camera than this are left out."""
 
-# Directions towards the lights (camera axes: x right, y down, z away), and their weights: a soft key from
-# above left, a weaker fill from the right, so that limbs keep relief on either side.
+# Directions towards the lights (camera axes: x right, y down, z away) and their weights: a soft key
+# from above left, a weaker fill from the right, so that limbs keep relief on either side.
 _LIGHTS = np.array([[-0.45, -0.75, -0.75], [0.85, -0.15, -0.5]], np.float32)
 _LIGHT_WEIGHTS = np.array([0.62, 0.2], np.float32)
 _SKY, _GROUND = 0.42, 0.22
@@ -51,28 +51,32 @@ class LitScene:
 def vertex_normals(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
 ) -> Float[np.ndarray, "vertex 3"]:
-    """Unit normals, averaged over the faces around each vertex by area; outward for outward faces."""
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    """Unit normals: the faces around each vertex averaged by area; outward for outward faces."""
+    first, second, third = (vertices.T[:, faces[:, corner]] for corner in range(3))
+    (ux, uy, uz), (vx, vy, vz) = second - first, third - first
+    across = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
     corner_ids = faces.T.ravel()
-    summed = [np.bincount(corner_ids, np.tile(axis, 3), len(vertices)) for axis in across.T]
-    normals = np.stack(summed, axis=1).astype(np.float32)
-    return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + np.float32(1e-12))
+    normals = np.empty_like(vertices)
+    for axis, component in enumerate(across):
+        normals[:, axis] = np.bincount(corner_ids, np.tile(component, 3), len(vertices))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + np.float32(1e-12)
+    return normals
 
 
 def light_on(
     normals: Float[np.ndarray, "vertex 3"], vertices_cam: Float[np.ndarray, "vertex 3"]
 ) -> Float[np.ndarray, " vertex"]:
-    """Brightness per vertex: sky and ground, two lights that move with the camera, darker outlines."""
+    """Brightness per vertex: sky and ground, two lights fixed to the camera, darker outlines."""
     directions = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
     # wrapped Lambert: light reaches a little around the edge, as it does on skin
     wrapped = np.maximum((normals @ directions.T + 0.25) / 1.25, 0)
     upward = 0.5 - 0.5 * normals[:, 1]
     ambient = _GROUND + (_SKY - _GROUND) * upward
-    to_camera = -vertices_cam / (np.linalg.norm(vertices_cam, axis=1, keepdims=True) + 1e-9)
-    facing = np.clip(np.einsum("vc,vc->v", normals, to_camera), 0, 1)
+    away = vertices_cam / (np.linalg.norm(vertices_cam, axis=1, keepdims=True) + np.float32(1e-9))
+    facing = np.clip(-np.einsum("vc,vc->v", normals, away), 0, 1)
     outline = 1 - _EDGE_DARKENING * (1 - facing) ** 3
-    return ((ambient + wrapped @ _LIGHT_WEIGHTS) * outline).astype(np.float32)
+    brightness: Float[np.ndarray, " vertex"] = (ambient + wrapped @ _LIGHT_WEIGHTS) * outline
+    return brightness
 
 
 def _join(
@@ -88,7 +92,10 @@ def _join(
         ]
     )
     colors = np.concatenate(
-        [np.tile(np.float32(mesh.color_rgb), (len(mesh.vertices_cam), 1)) for mesh in meshes]
+        [
+            np.tile(np.array(mesh.color_rgb, np.float32), (len(mesh.vertices_cam), 1))
+            for mesh in meshes
+        ]
     )
     return vertices, faces, colors
 
@@ -101,8 +108,8 @@ def light_scene(
         return None
     vertices, faces, colors = _join(meshes)
     depth = np.maximum(vertices[:, 2:], np.float32(NEAR_M))
-    pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.float32(
-        camera.center_px
+    pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.array(
+        camera.center_px, np.float32
     )
     x, y = pixels[faces, 0], pixels[faces, 1]
     twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (

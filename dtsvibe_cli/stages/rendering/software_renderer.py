@@ -14,7 +14,7 @@ from dtsvibe_cli.stages.rendering.compositing import SUPERSAMPLE, composite
 from dtsvibe_cli.stages.rendering.shading import LitScene, light_scene
 
 LINE_HALF_WIDTH = 0.5
-"""Half the width of a wireframe's line, in samples: each triangle draws its own half of a shared edge."""
+"""Half the width of a wireframe's line, in samples: each triangle draws its half of an edge."""
 
 _MAX_BATCH = 1 << 20
 """Samples worked on at once, so that a person filling the picture does not fill the memory."""
@@ -22,10 +22,10 @@ _MAX_BATCH = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class _Triangles:
-    """Planes over the sample grid: ``value = at_origin + along_x * x + along_y * y``.
+    """Triangles on the sample grid, with the slopes of the first two corners' barycentric weights.
 
-    Barycentric weights of the first two corners are linear in the picture, and so is one over depth; the
-    third weight is what is left to one.
+    Weights are linear in the picture: ``along_x * (x - x2) + along_y * (y - y2)``, zero at the
+    third corner, whose own weight is what is left to one. One over depth is linear as well.
     """
 
     x: Float[np.ndarray, "face 3"]
@@ -38,7 +38,7 @@ class _Triangles:
 
 
 def _triangles(scene: LitScene) -> _Triangles:
-    offset = np.float32([scene.region.left, scene.region.top])
+    offset = np.array([scene.region.left, scene.region.top], np.float32)
     corners = ((scene.vertices_px - offset) * np.float32(SUPERSAMPLE))[scene.faces]
     x, y = np.ascontiguousarray(corners[..., 0]), np.ascontiguousarray(corners[..., 1])
     twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (
@@ -69,7 +69,7 @@ def _spans(
     face = np.repeat(np.arange(len(num_rows)), num_rows)
     row = np.arange(len(face)) + np.repeat(first - (np.cumsum(num_rows) - num_rows), num_rows)
 
-    # inside where all three weights are positive: each bounds the run from the left or from the right
+    # inside where all three weights are positive: each bounds the run on the left or the right
     dy = (row + 0.5 - triangles.y[face, 2]).astype(np.float32)
     rise = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)[face]
     at_corner = triangles.along_y[face] * dy[:, None]
@@ -154,7 +154,9 @@ def _distance_to_edge(
     """How far each sample is from the nearest edge of its face, in samples."""
     gradient_x = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)
     gradient_y = np.concatenate([triangles.along_y, -triangles.along_y.sum(1, keepdims=True)], 1)
-    return (weights / np.hypot(gradient_x, gradient_y)[face]).min(1)
+    distances = weights / np.hypot(gradient_x, gradient_y)[face]
+    nearest: Float[np.ndarray, " sample"] = distances.min(1)
+    return nearest
 
 
 def _rasterise_loop(
@@ -167,7 +169,7 @@ def _rasterise_loop(
     line_half_width: float,
     layer: UInt8[np.ndarray, "samples_y samples_x 4"],
 ) -> None:
-    """The same picture, sample by sample, for numba to compile; ``line_half_width`` < 0 fills the faces."""
+    """The same picture sample by sample, for numba; ``line_half_width`` < 0 fills the faces."""
     height, width = layer.shape[:2]
     nearest = np.zeros((height, width), np.float32)
     for f in range(len(x)):
