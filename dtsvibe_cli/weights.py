@@ -10,7 +10,6 @@ All metadata lies as one JSON text under :data:`METADATA_KEY`: safetensors write
 random order, and equal weights must give equal bytes.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import dacite
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -236,11 +234,6 @@ def describe_file(path: Path) -> WeightsFile:
     return WeightsFile(name=path.name, sha256=sha256_of(path), size_bytes=path.stat().st_size)
 
 
-def to_dict(entry: WeightSpec) -> dict[str, Any]:
-    """A registry entry as plain JSON values."""
-    return dataclasses.asdict(entry)
-
-
 def _split(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> list[dict[str, Tensor]]:
     """Tensors in name order, cut into shards that keep to the limit."""
     shards: list[dict[str, Tensor]] = [{}]
@@ -284,20 +277,7 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise WeightsError(
             f"Weights file {path} is damaged or no safetensors file ({error}): {_ADVICE}."
         ) from error
-
-
-def parameter_count(tensors: Mapping[str, Tensor]) -> int:
-    """Number of values in all tensors."""
-    return sum(tensor.numel() for tensor in tensors.values())
-
-
-def as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with every floating-point one in 32-bit precision, as networks compute."""
-    return {
-        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
