@@ -13,7 +13,7 @@ from dtsvibe_cli.errors import DtsVibeError
 def report_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ``--debug``, the log on stderr, and its manner of failing.
 
-    Stands below the ``click`` decorators. Where a command has a ``quiet`` parameter, the log heeds it.
+    Stands below the ``click`` decorators. The log heeds the command's ``quiet`` where it has one.
     """
 
     @click.option("--debug", is_flag=True, help="Show every message, and where an error came from.")
