@@ -41,6 +41,7 @@ def make_video(
     sample_aspect_ratio: Fraction | None = None,
     metadata: dict[str, str] | None = None,
     audio: str | None = None,
+    audio_rate: int = 8000,
 ) -> Path:
     """Write a video with plain PyAV, apart from the writer under test."""
     options = {"movflags": movflags} if movflags and path.suffix in (".mp4", ".mov") else {}
@@ -54,7 +55,7 @@ def make_video(
         if sample_aspect_ratio is not None:
             stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
         if audio is not None:
-            sound = output.add_stream(audio, rate=8000, layout="mono")
+            sound = output.add_stream(audio, rate=audio_rate, layout="mono")
         stream.codec_context.time_base = time_base = time_base or 1 / rate
         end = 0
         for index, pts in enumerate(times):
@@ -64,10 +65,10 @@ def make_video(
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
         if audio is not None:
-            samples = round(end * time_base * 8000)
+            samples = round(end * time_base * audio_rate)
             tone = (8000 * np.sin(np.arange(samples) * 0.3)).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
-            frame.rate, frame.pts, frame.time_base = 8000, 0, Fraction(1, 8000)
+            frame.rate, frame.pts, frame.time_base = audio_rate, 0, Fraction(1, audio_rate)
             output.mux(sound.encode(frame))
             output.mux(sound.encode(None))
     return path
@@ -156,7 +157,9 @@ def test_one_frame_is_a_video(tmp_path: Path) -> None:
 
 
 def test_transport_stream_counts_from_its_start(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "stream.ts", rate=Fraction(25))
+    source = make_video(tmp_path / "stream.ts", rate=Fraction(25), times=range(35, 47))
+    with av.open(str(source)) as container:
+        assert container.start_time == 1_400_000
     assert times(source) == [Fraction(i, 25) for i in range(12)]
 
 
@@ -397,7 +400,17 @@ def test_sound_is_cut_with_the_pictures(tmp_path: Path) -> None:
         assert stored[data] - time_s == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize(("name", "audio"), [("in.mov", "pcm_s16le"), ("in.mkv", "pcm_s16le")])
+def test_start_between_two_frames_keeps_their_distance(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, frame_rate=Fraction(10), start_s=0.25) as writer:
+        for pts in range(3, 6):
+            writer.write(picture(pts), pts=pts, time_base=Fraction(1, 10))
+    with av.open(str(path)) as container:
+        decoded = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    assert decoded == [Fraction(5, 100), Fraction(15, 100), Fraction(25, 100)]
+
+
+@pytest.mark.parametrize(("name", "audio"), [("in.mov", "pcm_s16le"), ("in.mkv", "libmp3lame")])
 def test_sound_that_mp4_cannot_carry_becomes_aac(tmp_path: Path, name: str, audio: str) -> None:
     source = make_video(tmp_path / name, rate=Fraction(10), times=range(20), audio=audio)
     path = write_video(tmp_path / "out.mp4", source, audio_from=source)
@@ -407,6 +420,16 @@ def test_sound_that_mp4_cannot_carry_becomes_aac(tmp_path: Path, name: str, audi
         samples = np.concatenate([f.to_ndarray()[0] for f in container.decode(stream)])
     assert len(samples) == pytest.approx(16000, abs=2048)
     assert np.abs(samples).max() == pytest.approx(8000 / 32768, rel=0.2)
+
+
+@pytest.mark.parametrize("audio", ["libmp3lame", "flac", "ac3", "libopus"])
+def test_sound_of_other_codecs_is_copied_too(tmp_path: Path, audio: str) -> None:
+    source = make_video(tmp_path / "in.mkv", times=range(60), audio=audio, audio_rate=48000)
+    path = write_video(tmp_path / "out.mp4", source, audio_from=source)
+    codec, packets = audio_of(path)
+    source_codec, source_packets = audio_of(source)
+    assert codec == source_codec
+    assert [data for _, data in packets] == [data for _, data in source_packets]
 
 
 def test_sound_of_a_transport_stream_is_copied(tmp_path: Path) -> None:

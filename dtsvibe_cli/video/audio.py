@@ -14,8 +14,10 @@ from dtsvibe_cli.video.source import AudioPacket, clock_start_s, open_container
 
 _log = logging.getLogger(__name__)
 
-# Codecs that players accept inside mp4; the others are encoded anew as AAC.
+# Codecs that players accept inside mp4; the others are encoded anew as AAC, and so is MP3 at rates
+# below 16 kHz, which mp4 cannot describe.
 _COPIED_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
+_MP3_MIN_RATE = 16000
 # Rates that AAC knows (ISO/IEC 14496-3, table 1.18).
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -48,7 +50,7 @@ class AudioTrack:
         if stream is None:
             return
         skip_s = start_s + clock_start_s(container)
-        if stream.codec_context.name in _COPIED_CODECS:
+        if _can_be_copied(stream):
             copy = output.add_stream_from_template(stream)
             self._packets = _copied_packets(container, stream, copy, skip_s)
         else:
@@ -76,6 +78,12 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[AudioPa
         yield from container.demux(stream)
     except av.FFmpegError as error:
         _log.warning("The sound of %s is damaged; its end is missing (%s).", container.name, error)
+
+
+def _can_be_copied(stream: AudioStream) -> bool:
+    """Whether players accept the sound inside mp4 as it is."""
+    codec = stream.codec_context.codec.canonical_name
+    return codec in _COPIED_CODECS and not (codec == "mp3" and stream.rate < _MP3_MIN_RATE)
 
 
 def _copied_packets(
@@ -109,7 +117,8 @@ def _encoded_packets(
     container: InputContainer, stream: AudioStream, aac: AudioStream, skip_s: Fraction
 ) -> Iterator[AudioPacket]:
     """The sound encoded anew, moved in time."""
-    shift = round(skip_s / stream.time_base) if stream.time_base else 0
+    time_base = stream.time_base or Fraction(1, stream.rate)
+    shift = round(skip_s / time_base)
     num_damaged = 0
     for packet in _packets(container, stream):
         try:
@@ -118,7 +127,9 @@ def _encoded_packets(
             num_damaged += 1
             continue
         for frame in frames:
-            if frame.pts is not None and frame.pts >= shift:
+            length = round(Fraction(frame.samples, frame.sample_rate) / time_base)
+            # a frame across the start keeps a time before 0, which mp4 players leave out
+            if frame.pts is not None and frame.pts + length > shift:
                 frame.pts -= shift
                 yield from aac.encode(frame)
     yield from aac.encode(None)

@@ -1,5 +1,6 @@
 """Write H.264 mp4 files that every player shows, whole or not at all."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,7 +61,7 @@ class VideoWriter:
         self._part = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part.mp4")
         self._frame_rate = frame_rate
         self._audio_from = None if audio_from is None else Path(audio_from)
-        self._start_s = Fraction(start_s)
+        self._start_s = Fraction(start_s).limit_denominator(90_000)
         self._options = {"crf": str(crf), "preset": preset}
         self._encoding: _Encoding | None = None
         if self._path.suffix.lower() != ".mp4":
@@ -125,7 +126,7 @@ class VideoWriter:
             stream.width, stream.height = width + width % 2, height + height % 2
             stream.pix_fmt = "yuv420p"
             context = stream.codec_context
-            context.time_base = stream.time_base = Fraction(1, time_base.denominator)
+            context.time_base = stream.time_base = _tick_s(time_base, self._start_s)
             context.colorspace = Colorspace.ITU709
             context.color_primaries = ColorPrimaries.BT709
             context.color_trc = ColorTrc.BT709
@@ -203,6 +204,13 @@ class _Encoding:
         for packet in packets:
             packet.duration = packet.duration or round(self._frame_s / packet.time_base)
             self._output.mux(packet)
+
+
+def _tick_s(time_base: Fraction, start_s: Fraction) -> Fraction:
+    """The coarsest unit of time in which the frames stay exact once the start is taken off."""
+    ticks = math.lcm(time_base.denominator, start_s.denominator)
+    # far finer than any frame: rounding the start does no harm then, and mp4's clock has 32 bits
+    return Fraction(1, ticks if ticks <= 1_000_000 else time_base.denominator)
 
 
 @contextmanager
