@@ -1,0 +1,36 @@
+"""Importing ultralytics without letting it touch the network or install packages.
+
+Left alone, its import asks DNS for public hosts and writes settings to the home folder, its
+``predict`` posts usage events, its trackers install ``lap`` by themselves, and a missing weights
+file is fetched. All of that is switched by variables it reads once, while it is imported: so every
+use in this package goes through here.
+"""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+def ultralytics_folder() -> Path:
+    """Folder for ultralytics' settings and for weights that the user asked to download."""
+    return Path(platformdirs.user_cache_dir("dtsvibe")) / "ultralytics"
+
+
+def import_ultralytics(module: str = "ultralytics") -> Any:
+    """A module of ultralytics, imported offline, quiet and with its settings in our cache folder.
+
+    Variables that the user has set already are left as they are.
+    """
+    folder = ultralytics_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in {
+        "YOLO_OFFLINE": "1",
+        "YOLO_AUTOINSTALL": "0",
+        "YOLO_VERBOSE": "0",
+        "YOLO_CONFIG_DIR": str(folder),
+    }.items():
+        os.environ.setdefault(name, value)
+    return importlib.import_module(module)
