@@ -160,8 +160,7 @@ RENDER: Final = (
     click.option(
         "--view",
         metavar="VIEW",
-        help="Add a picture from elsewhere: side, back, above, or an angle around the person in"
-        " degrees.",
+        help="Add a picture from elsewhere: side, top, or around:DEGREES towards the right.",
     ),
     click.option(
         "--opacity",
@@ -177,7 +176,7 @@ RENDER: Final = (
     click.option(
         "--max-width",
         "max_width_px",
-        type=click.IntRange(min=16),
+        type=click.IntRange(min=64),
         default=1920,
         show_default=True,
         metavar="PIXELS",

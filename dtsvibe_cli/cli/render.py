@@ -33,7 +33,7 @@ def render(
     """Draw the bodies of an earlier run again, with another look.
 
     \b
-    dtsvibe render out --view above --overwrite
+    dtsvibe render out --view top --overwrite
     dtsvibe render out/dance_smpl.npz --out wire.mp4 --wireframe --layout overlay
 
     RESULTS is a NAME_smpl.npz, or the folder it is in. The input video must still be there.
