@@ -1,1 +1,1 @@
-"""Placeholder, see style."""
+"""Evaluation: metrics of the field, computed per sequence."""

@@ -1,1 +1,1 @@
-"""Placeholder, see style."""
+"""Training: motion readers, the simulator of the cheap stage, losses, and the loop."""

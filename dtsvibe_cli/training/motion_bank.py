@@ -1,0 +1,118 @@
+"""All recorded motion in memory, at one rate, split into what is trained on and what is held out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dtsvibe_cli.errors import DataError
+from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
+from dtsvibe_cli.training.motion_readers import read_folder
+
+RATE_HZ: Final = 60.0
+"""Rate at which motion is kept."""
+
+HELD_OUT: Final = frozenset({"02_04", "03_03", "005_13"})
+"""Clips that are only validated on, with everything below a folder named ``test``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One recording at :data:`RATE_HZ`."""
+
+    name: str
+    held_out: bool
+    rotmats: Float[Tensor, "frame 24 3 3"]
+    transl_m: Float[Tensor, "frame 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionBank:
+    """The clips, and how to draw windows from them."""
+
+    clips: tuple[Clip, ...]
+
+    def subset(self, *, held_out: bool) -> "MotionBank":
+        """Only the clips that are held out, or only those that are not."""
+        clips = tuple(clip for clip in self.clips if clip.held_out == held_out)
+        if not clips:
+            raise DataError(
+                "The motion folder has no " + ("held-out" if held_out else "training") + " clips."
+            )
+        return MotionBank(clips=clips)
+
+    @property
+    def minutes(self) -> float:
+        """Length of all clips together."""
+        return sum(len(clip.rotmats) for clip in self.clips) / RATE_HZ / 60
+
+    def window(
+        self, rng: np.random.Generator, length: int, step: float
+    ) -> tuple[Float[Tensor, "time 24 3 3"], Float[Tensor, "time 3"]]:
+        """A random window: local rotations and root position, ``step`` kept frames apart.
+
+        Clips are drawn by the square root of their length, so that short ones are seen too.
+        """
+        weights = np.array([len(clip.rotmats) for clip in self.clips]) ** 0.5
+        clip = self.clips[rng.choice(len(self.clips), p=weights / weights.sum())]
+        last = len(clip.rotmats) - 1
+        start = rng.uniform(0, max(0.0, last - step * (length - 1)))
+        at = np.clip(start + step * np.arange(length), 0, last)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, last)
+        part = torch.from_numpy((at - low).astype(np.float32))
+        mix = part[:, None, None, None]
+        rotmats = (1 - mix) * clip.rotmats[low] + mix * clip.rotmats[high]
+        transl = (1 - part[:, None]) * clip.transl_m[low] + part[:, None] * clip.transl_m[high]
+        return rot6d_to_rotmat(rotmat_to_rot6d(rotmats)), transl
+
+
+def load_bank(
+    folder: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], cache: Path | None = None
+) -> MotionBank:
+    """Read a folder of motion files, through a cache file when one is given."""
+    if cache is not None and cache.is_file():
+        with np.load(cache) as saved:
+            return _unpack(saved["names"], saved["held_out"], saved["starts"], saved["rotmats"],
+                           saved["transl_m"])  # fmt: skip
+    names, held_out, rotmats, transl = [], [], [], []
+    for path, motion in read_folder(folder, smpl_rest_joints, RATE_HZ):
+        names.append(motion.name)
+        held_out.append(motion.name in HELD_OUT or "test" in path.parts)
+        rotmats.append(motion.rotmats.astype(np.float32))
+        transl.append(motion.transl_m.astype(np.float32))
+    if not names:
+        raise DataError(f"{folder} holds no .amc, .bvh or exponential-map files.")
+    starts = np.cumsum([0] + [len(r) for r in rotmats])
+    arrays = (np.array(names), np.array(held_out), starts, np.concatenate(rotmats),
+              np.concatenate(transl))  # fmt: skip
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        keys = ("names", "held_out", "starts", "rotmats", "transl_m")
+        np.savez(cache, **dict(zip(keys, arrays, strict=True)))  # type: ignore[arg-type]
+    return _unpack(*arrays)
+
+
+def _unpack(
+    names: np.ndarray,
+    held_out: np.ndarray,
+    starts: np.ndarray,
+    rotmats: np.ndarray,
+    transl_m: np.ndarray,
+) -> MotionBank:
+    spans = zip(starts[:-1], starts[1:], strict=True)
+    return MotionBank(
+        clips=tuple(
+            Clip(
+                name=str(name),
+                held_out=bool(held),
+                rotmats=torch.from_numpy(rotmats[a:b]),
+                transl_m=torch.from_numpy(transl_m[a:b]),
+            )
+            for name, held, (a, b) in zip(names, held_out, spans, strict=True)
+        )
+    )

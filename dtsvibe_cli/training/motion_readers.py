@@ -1,0 +1,282 @@
+"""Readers of motion capture files: Acclaim ASF/AMC, BVH, and CMU's exponential maps."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from dtsvibe_cli.errors import DataError
+from dtsvibe_cli.training.retargeting import AIMED_AT, Motion, retarget
+
+CMU_TO_METRES: Final = 0.0254 / 0.45
+"""One length unit of CMU's ASF files in metres."""
+
+_ASF_BONES: Final = {
+    "pelvis": "root", "left_hip": "lfemur", "right_hip": "rfemur", "spine1": "lowerback",
+    "left_knee": "ltibia", "right_knee": "rtibia", "spine2": "upperback", "left_ankle": "lfoot",
+    "right_ankle": "rfoot", "spine3": "thorax", "left_foot": "ltoes", "right_foot": "rtoes",
+    "neck": "lowerneck", "left_collar": "lclavicle", "right_collar": "rclavicle", "head": "head",
+    "left_shoulder": "lhumerus", "right_shoulder": "rhumerus", "left_elbow": "lradius",
+    "right_elbow": "rradius", "left_wrist": "lwrist", "right_wrist": "rwrist",
+}  # fmt: skip
+
+_BVH_BONES: Final = {
+    "pelvis": "Hip", "left_hip": "L_Thigh", "right_hip": "R_Thigh", "spine1": "Waist",
+    "left_knee": "L_Calf", "right_knee": "R_Calf", "spine2": "Spine01", "left_ankle": "L_Foot",
+    "right_ankle": "R_Foot", "spine3": "Spine02", "neck": "NeckTwist01",
+    "left_collar": "L_Clavicle", "right_collar": "R_Clavicle", "head": "Head",
+    "left_shoulder": "L_Upperarm", "right_shoulder": "R_Upperarm", "left_elbow": "L_Forearm",
+    "right_elbow": "R_Forearm", "left_wrist": "L_Hand", "right_wrist": "R_Hand",
+}  # fmt: skip
+_BVH_TIPS: Final = {
+    "left_foot": "L_ToeBase", "right_foot": "R_ToeBase", "left_hand": "L_Mid1",
+    "right_hand": "R_Mid1",
+}  # fmt: skip
+_BVH_LEGS: Final = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
+_BVH_LEG_REST: Final = np.diag([-1.0, -1.0, 1.0])
+"""The rig's leg bones point along their own +y: at rest they are turned by 180 degrees about z."""
+
+_EXPMAP_JOINTS: Final = {
+    "pelvis": 0, "left_hip": 2, "left_knee": 3, "left_ankle": 4, "left_foot": 5, "right_hip": 8,
+    "right_knee": 9, "right_ankle": 10, "right_foot": 11, "spine1": 13, "spine2": 14, "spine3": 15,
+    "neck": 16, "head": 18, "left_collar": 20, "left_shoulder": 21, "left_elbow": 22,
+    "left_wrist": 23, "right_collar": 29, "right_shoulder": 30, "right_elbow": 31,
+    "right_wrist": 32,
+}  # fmt: skip
+_EXPMAP_PARENTS: Final = (
+    -1, 0, 1, 2, 3, 4, 5, 0, 7, 8, 9, 10, 11, 0, 13, 14, 15, 16, 17, 18, 15, 20, 21, 22, 23, 24, 25,
+    23, 27, 15, 29, 30, 31, 32, 33, 34, 32, 36,
+)  # fmt: skip
+_EXPMAP_DIRECTIONS: Final = {
+    "left_hip": (0.342, -0.940, 0.0), "right_hip": (-0.342, -0.940, 0.0),
+    "left_knee": (0.342, -0.940, 0.0), "right_knee": (-0.342, -0.940, 0.0),
+    "left_ankle": (0.09, -0.24, 0.965), "right_ankle": (-0.10, -0.28, 0.955),
+    "left_collar": (0.967, 0.247, -0.047), "right_collar": (-0.973, 0.211, -0.091),
+    "left_shoulder": (1.0, 0.0, 0.0), "right_shoulder": (-1.0, 0.0, 0.0),
+    "left_elbow": (1.0, 0.0, 0.0), "right_elbow": (-1.0, 0.0, 0.0),
+    "left_wrist": (1.0, 0.0, 0.0), "right_wrist": (-1.0, 0.0, 0.0),
+}  # fmt: skip
+"""Rest bone directions of the skeleton of CMU's BVH release: legs spread by 20 degrees, arms level."""
+
+
+def _open_text(path: Path) -> str:
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="latin-1") as file:
+            return file.read()
+    return path.read_text(encoding="latin-1")
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+class _AsfBone:
+    def __init__(self, text: str) -> None:
+        def find(pattern: str) -> str | None:
+            match = re.search(pattern, text)
+            return match.group(1) if match else None
+
+        self.name = find(r"name (\S+)") or ""
+        self.direction = np.array([float(x) for x in (find(r"direction (.*)") or "0 0 0").split()])
+        axis = [float(x) for x in (find(r"axis (.*)XYZ") or "0 0 0").split()]
+        self.axis = Rotation.from_euler("xyz", axis, degrees=True).as_matrix()
+        self.dof = (find(r"dof (.*)") or "").split()
+        self.parent = "root"
+
+
+def _read_asf(path: Path) -> dict[str, _AsfBone]:
+    text = _open_text(path)
+    try:
+        bone_text, hierarchy = text.split(":bonedata")[1].split(":hierarchy")
+    except (IndexError, ValueError):
+        raise DataError(f"{path} is not an ASF skeleton: it has no bone data.") from None
+    bones = {
+        bone.name: bone for bone in map(_AsfBone, re.findall(r"begin(.*?)end", bone_text, re.S))
+    }
+    for line in hierarchy.split("begin")[1].split("end")[0].strip().splitlines():
+        parent, *children = line.split()
+        for child in children:
+            bones[child].parent = parent
+    return bones
+
+
+def read_amc(
+    asf: Path, amc: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int = 1
+) -> Motion:
+    """One ASF/AMC recording (120 frames a second), every n-th frame."""
+    bones = _read_asf(asf)
+    frames: list[dict[str, list[float]]] = []
+    for line in _open_text(amc).splitlines():
+        words = line.split()
+        if len(words) == 1 and words[0].isdigit():
+            frames.append({})
+        elif frames and words and not line.startswith((":", "#")):
+            frames[-1][words[0]] = [float(x) for x in words[1:]]
+    frames = frames[::every]
+    if not frames:
+        raise DataError(f"{amc} holds no frames.")
+    root = np.array([frame["root"] for frame in frames])
+    rotations = {"root": Rotation.from_euler("xyz", root[:, 3:6], degrees=True).as_matrix()}
+
+    def global_rotation(name: str) -> Float[np.ndarray, "frame 3 3"]:
+        if name not in rotations:
+            bone = bones[name]
+            euler = np.zeros((len(frames), 3))
+            for k, dof in enumerate(bone.dof):
+                if dof.startswith("r"):
+                    euler[:, "xyz".index(dof[1])] = [frame[name][k] for frame in frames]
+            turn = Rotation.from_euler("xyz", euler, degrees=True).as_matrix()
+            local = bone.axis @ turn @ bone.axis.T
+            rotations[name] = global_rotation(bone.parent) @ local
+        return rotations[name]
+
+    global_rotmats = {smpl: global_rotation(name) for smpl, name in _ASF_BONES.items()}
+    directions = {
+        smpl: bones[name].direction for smpl, name in _ASF_BONES.items() if name != "root"
+    }
+    return Motion(
+        name=_stem(amc),
+        rate_hz=120 / every,
+        rotmats=retarget(global_rotmats, directions, smpl_rest_joints),
+        transl_m=root[:, :3] * CMU_TO_METRES,
+    )
+
+
+def _read_bvh_hierarchy(
+    lines: list[str],
+) -> tuple[list[str], list[int], list[list[float]], list[list[str]], int]:
+    names: list[str] = []
+    parents: list[int] = []
+    offsets: list[list[float]] = []
+    channels: list[list[str]] = []
+    stack: list[int] = []
+    pending = -1
+    for number, line in enumerate(lines):
+        words = line.split()
+        if not words:
+            continue
+        if words[0] in ("ROOT", "JOINT"):
+            names.append(words[1].removeprefix("CC_Base_"))
+            parents.append(stack[-1] if stack else -1)
+            offsets.append([0.0, 0.0, 0.0])
+            channels.append([])
+            pending = len(names) - 1
+        elif words[0] == "End":
+            pending = -2
+        elif words[0] == "{":
+            stack.append(pending)
+        elif words[0] == "}":
+            stack.pop()
+        elif words[0] == "OFFSET" and stack[-1] >= 0:
+            offsets[stack[-1]] = [float(x) for x in words[1:4]]
+        elif words[0] == "CHANNELS":
+            channels[stack[-1]] = words[2:]
+        elif words[0] == "MOTION":
+            return names, parents, offsets, channels, number
+    raise DataError("The BVH file has no MOTION section.")
+
+
+def read_bvh(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int = 1) -> Motion:
+    """One BVH recording of the Character Creator rig (centimetres), every n-th frame."""
+    lines = _open_text(path).splitlines()
+    names, parents, offsets, channels, start = _read_bvh_hierarchy(lines)
+    num_frames = int(lines[start + 1].split()[1])
+    frame_time_s = float(lines[start + 2].split()[2])
+    rows = [[float(x) for x in line.split()] for line in lines[start + 3 : start + 3 + num_frames]]
+    width = max(map(len, rows))
+    # The first row is a T-pose and in some files shorter than the others.
+    data = np.array([row for row in rows[1:] if len(row) == width])[::every]
+    rotations: list[Float[np.ndarray, "frame 3 3"]] = []
+    transl = np.zeros((len(data), 3))
+    column = 0
+    for joint, names_of_channels in enumerate(channels):
+        values = data[:, column : column + len(names_of_channels)]
+        column += len(names_of_channels)
+        turn = np.tile(np.eye(3), (len(data), 1, 1))
+        for k, channel in enumerate(names_of_channels):
+            if channel.endswith("rotation"):
+                axis = channel[0].lower()
+                turn = turn @ Rotation.from_euler(axis, values[:, [k]], degrees=True).as_matrix()
+        if joint == 0:
+            transl = values[:, :3] / 100
+        parent = parents[joint]
+        rotations.append(turn if parent < 0 else rotations[parent] @ turn)
+    index = {name: k for k, name in enumerate(names)}
+    global_rotmats = {
+        smpl: rotations[index[name]] for smpl, name in _BVH_BONES.items() if name in index
+    }
+    tips = {**_BVH_BONES, **_BVH_TIPS}
+    directions = {
+        joint: np.array(offsets[index[tips[child]]])
+        for joint, child in AIMED_AT.items()
+        if tips[child] in index
+    }
+    for joint_name in _BVH_LEGS:
+        global_rotmats[joint_name] = global_rotmats[joint_name] @ _BVH_LEG_REST.T
+        directions[joint_name] = _BVH_LEG_REST @ directions[joint_name]
+    return Motion(
+        name=_stem(path),
+        rate_hz=1 / frame_time_s / every,
+        rotmats=retarget(global_rotmats, directions, smpl_rest_joints),
+        transl_m=transl,
+    )
+
+
+def read_expmap(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int = 1) -> Motion:
+    """One recording as exponential maps (117 numbers a line, 120 frames a second), every n-th frame.
+
+    The files compose rotations on row vectors, so each is the transpose of ours.
+    """
+    data = np.array([[float(x) for x in line.split(",")] for line in _open_text(path).split()])
+    if data.ndim != 2 or data.shape[1] != 117:
+        raise DataError(f"{path} does not have 117 numbers a line.")
+    data = data[::every]
+    maps = data[:, 3:].reshape(len(data), 38, 3)
+    turns = Rotation.from_rotvec(maps.reshape(-1, 3)).as_matrix().reshape(len(data), 38, 3, 3)
+    turns = np.swapaxes(turns, -1, -2)
+    rotations: list[Float[np.ndarray, "frame 3 3"]] = []
+    for joint, parent in enumerate(_EXPMAP_PARENTS):
+        turn = turns[:, joint]
+        rotations.append(turn if parent < 0 else rotations[parent] @ turn)
+    return Motion(
+        name=_stem(path),
+        rate_hz=120 / every,
+        rotmats=retarget(
+            {name: rotations[joint] for name, joint in _EXPMAP_JOINTS.items()},
+            {name: np.array(d) for name, d in _EXPMAP_DIRECTIONS.items()},
+            smpl_rest_joints,
+        ),
+        transl_m=data[:, :3] * CMU_TO_METRES,
+    )
+
+
+def read_folder(
+    folder: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], rate_hz: float = 60
+) -> Iterator[tuple[Path, Motion]]:
+    """Every recording below a folder, thinned to about the given rate."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder of motion files at {folder}.")
+    for path in sorted(folder.rglob("*")):
+        name = path.name.lower().removesuffix(".gz")
+        if name.endswith(".amc"):
+            skeletons = sorted(path.parent.glob("*.asf"))
+            if not skeletons:
+                raise DataError(f"{path} has no .asf skeleton beside it.")
+            yield path, read_amc(skeletons[0], path, smpl_rest_joints, round(120 / rate_hz))
+        elif name.endswith(".bvh"):
+            every = max(1, round(1 / _bvh_frame_time_s(path) / rate_hz))
+            yield path, read_bvh(path, smpl_rest_joints, every)
+        elif name.endswith(".txt") and "expmap" in str(path.parent):
+            yield path, read_expmap(path, smpl_rest_joints, round(120 / rate_hz))
+
+
+def _bvh_frame_time_s(path: Path) -> float:
+    match = re.search(r"Frame Time:\s*(\S+)", _open_text(path))
+    if match is None:
+        raise DataError(f"{path} does not say its frame time.")
+    return float(match.group(1))
