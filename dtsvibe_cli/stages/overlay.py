@@ -22,7 +22,7 @@ from dtsvibe_cli.video import VideoWriter, read_frames
 PALETTE: Final = (
     (0.55, 0.70, 0.87),  # steel blue
     (0.94, 0.57, 0.47),  # coral
-    (0.58, 0.77, 0.53),  # sage
+    (0.63, 0.78, 0.58),  # sage
     (0.91, 0.75, 0.40),  # ochre
     (0.74, 0.58, 0.83),  # mauve
     (0.42, 0.75, 0.73),  # teal

@@ -18,8 +18,8 @@ NEAR_M = 0.05
 # Directions towards the lights (camera axes: x right, y down, z away) and their weights: a soft key
 # from above left, a weaker fill from the right, so that limbs keep relief on either side.
 _LIGHTS = np.array([[-0.45, -0.75, -0.75], [0.85, -0.15, -0.5]], np.float32)
-_LIGHT_WEIGHTS = np.array([0.62, 0.2], np.float32)
-_SKY, _GROUND = 0.42, 0.22
+_LIGHT_WEIGHTS = np.array([0.56, 0.16], np.float32)
+_SKY, _GROUND = 0.5, 0.3
 _EDGE_DARKENING = 0.35
 
 
@@ -111,24 +111,21 @@ def light_scene(
     pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.array(
         camera.center_px, np.float32
     )
-    x, y = pixels[faces, 0], pixels[faces, 1]
-    twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (
-        y[:, 1] - y[:, 0]
-    )
+    corners = faces.T
+    x, y = pixels[:, 0][corners], pixels[:, 1][corners]
+    twice_area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     drawn = (
         (twice_area < -1e-9)  # counter-clockwise seen from outside, with y down
-        & (vertices[faces, 2].min(axis=1) >= NEAR_M)
-        & (x.max(axis=1) > 0) & (x.min(axis=1) < image_width)
-        & (y.max(axis=1) > 0) & (y.min(axis=1) < image_height)
+        & (vertices[:, 2][corners].min(0) >= NEAR_M)
+        & (x.max(0) > 0) & (x.min(0) < image_width)
+        & (y.max(0) > 0) & (y.min(0) < image_height)
     )  # fmt: skip
     if not drawn.any():
         return None
-    x, y = x[drawn], y[drawn]
+    x, y = x[:, drawn], y[:, drawn]
     left, top = max(0, int(np.floor(x.min()))), max(0, int(np.floor(y.min())))
-    right, bottom = (
-        min(image_width, int(np.ceil(x.max()))),
-        min(image_height, int(np.ceil(y.max()))),
-    )
+    right = min(image_width, int(np.ceil(x.max())))
+    bottom = min(image_height, int(np.ceil(y.max())))
     brightness = light_on(vertex_normals(vertices, faces), vertices)
     return LitScene(
         vertices_cam=vertices,

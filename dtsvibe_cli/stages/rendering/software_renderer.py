@@ -22,35 +22,34 @@ _MAX_BATCH = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class _Triangles:
-    """Triangles on the sample grid, with the slopes of the first two corners' barycentric weights.
+    """Triangles on the sample grid, with the slopes of their corners' barycentric weights.
 
-    Weights are linear in the picture: ``along_x * (x - x2) + along_y * (y - y2)``, zero at the
-    third corner, whose own weight is what is left to one. One over depth is linear as well.
+    Weights are linear in the picture: ``along_x * (x - x2) + along_y * (y - y2)`` for the first two
+    corners, and what is left to one for the third. One over depth is linear too.
     """
 
-    x: Float[np.ndarray, "face 3"]
-    y: Float[np.ndarray, "face 3"]
-    inverse_depth: Float[np.ndarray, "face 3"]
-    colors: Float[np.ndarray, "face 3 3"]
+    x: Float[np.ndarray, "3 face"]
+    y: Float[np.ndarray, "3 face"]
+    inverse_depth: Float[np.ndarray, "3 face"]
+    along_x: Float[np.ndarray, "3 face"]
+    along_y: Float[np.ndarray, "3 face"]
+    colors: Float[np.ndarray, "3 face 3"]
     """Of the corners, 0 to 255."""
-    along_x: Float[np.ndarray, "face 2"]
-    along_y: Float[np.ndarray, "face 2"]
 
 
 def _triangles(scene: LitScene) -> _Triangles:
     offset = np.array([scene.region.left, scene.region.top], np.float32)
-    corners = ((scene.vertices_px - offset) * np.float32(SUPERSAMPLE))[scene.faces]
-    x, y = np.ascontiguousarray(corners[..., 0]), np.ascontiguousarray(corners[..., 1])
-    twice_area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (
-        y[:, 1] - y[:, 0]
-    )
+    grid = (scene.vertices_px - offset) * np.float32(SUPERSAMPLE)
+    corners = scene.faces.T
+    x, y = grid[:, 0][corners], grid[:, 1][corners]
+    twice_area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     return _Triangles(
         x=x,
         y=y,
-        inverse_depth=1 / scene.vertices_cam[scene.faces, 2],
-        colors=scene.colors_rgb[scene.faces] * np.float32(255),
-        along_x=np.stack([y[:, 1] - y[:, 2], y[:, 2] - y[:, 0]], 1) / twice_area[:, None],
-        along_y=np.stack([x[:, 2] - x[:, 1], x[:, 0] - x[:, 2]], 1) / twice_area[:, None],
+        inverse_depth=1 / scene.vertices_cam[:, 2][corners],
+        along_x=np.stack([y[1] - y[2], y[2] - y[0], y[0] - y[1]]) / twice_area,
+        along_y=np.stack([x[2] - x[1], x[0] - x[2], x[1] - x[0]]) / twice_area,
+        colors=(scene.colors_rgb * np.float32(255))[corners],
     )
 
 
@@ -63,44 +62,44 @@ def _spans(
     Int[np.ndarray, " span"],
 ]:
     """The runs of samples inside the triangles: face, row, first column and length of each."""
-    first = np.maximum(np.ceil(triangles.y.min(1) - 0.5), 0).astype(np.int64)
-    last = np.minimum(np.floor(triangles.y.max(1) - 0.5), height - 1).astype(np.int64)
+    first = np.maximum(np.ceil(triangles.y.min(0) - 0.5), 0).astype(np.int64)
+    last = np.minimum(np.floor(triangles.y.max(0) - 0.5), height - 1).astype(np.int64)
     num_rows = np.maximum(last - first + 1, 0)
     face = np.repeat(np.arange(len(num_rows)), num_rows)
     row = np.arange(len(face)) + np.repeat(first - (np.cumsum(num_rows) - num_rows), num_rows)
 
     # inside where all three weights are positive: each bounds the run on the left or the right
-    dy = (row + 0.5 - triangles.y[face, 2]).astype(np.float32)
-    rise = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)[face]
-    at_corner = triangles.along_y[face] * dy[:, None]
-    at_corner = np.concatenate([at_corner, 1 - at_corner.sum(1, keepdims=True)], 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = -at_corner / rise
-    left = np.where(rise > 0, crossing, np.float32(-1e9)).max(1) + triangles.x[face, 2]
-    right = np.where(rise < 0, crossing, np.float32(1e9)).min(1) + triangles.x[face, 2]
-    right[((rise == 0) & (at_corner < 0)).any(1)] = -1e9
+    x2 = triangles.x[2, face]
+    dy = (row + 0.5 - triangles.y[2, face]).astype(np.float32)
+    left, right = np.full_like(dy, -1e9), np.full_like(dy, 1e9)
+    for corner in range(3):
+        rise = triangles.along_x[corner, face]
+        at_x2 = triangles.along_y[corner, face] * dy + np.float32(corner == 2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossing = x2 - at_x2 / rise
+        np.maximum(left, crossing, out=left, where=rise > 0)
+        np.minimum(right, crossing, out=right, where=rise < 0)
+        right[(rise == 0) & (at_x2 < 0)] = -1e9
     column = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
     length = np.clip(np.floor(right - 0.5), -1, width - 1).astype(np.int64) - column + 1
-    kept = length > 0
+    kept = np.flatnonzero(length > 0)
     return face[kept], row[kept], column[kept], length[kept]
 
 
 def _nearest_faces(triangles: _Triangles, width: int, height: int) -> Int[np.ndarray, " sample"]:
     """For each sample one more than the index of the nearest face over it, or 0."""
     face, row, column, length = _spans(triangles, width, height)
-    x2, y2 = triangles.x[:, 2], triangles.y[:, 2]
-    difference = triangles.inverse_depth[:, :2] - triangles.inverse_depth[:, 2:]
-    along_x = (difference * triangles.along_x).sum(1)
-    along_y = (difference * triangles.along_y).sum(1)
+    slope_x = (triangles.inverse_depth * triangles.along_x).sum(0)
+    slope_y = (triangles.inverse_depth * triangles.along_y).sum(0)
     at_left = (
-        triangles.inverse_depth[face, 2]
-        + along_x[face] * (column + np.float32(0.5) - x2[face])
-        + along_y[face] * (row + np.float32(0.5) - y2[face])
+        triangles.inverse_depth[2, face]
+        + slope_x[face] * (column + 0.5 - triangles.x[2, face])
+        + slope_y[face] * (row + 0.5 - triangles.y[2, face])
     ).astype(np.float32)
-    slope = along_x[face].astype(np.float32)
+    slope = slope_x[face]
     first_sample = row * width + column
 
-    # positive floats order like their bits: one integer holds depth and face, and the greatest wins
+    # positive floats order like their bits: one integer holds depth and face, the greatest wins
     buffer = np.zeros(width * height, np.int64)
     ends = np.cumsum(length)
     start = 0
@@ -108,14 +107,13 @@ def _nearest_faces(triangles: _Triangles, width: int, height: int) -> Int[np.nda
         done = ends[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, done + _MAX_BATCH, side="right")))
         part = slice(start, stop)
-        step = np.arange(ends[stop - 1] - done) - np.repeat(
-            ends[part] - length[part] - done, length[part]
-        )
-        depth = np.repeat(at_left[part], length[part])
-        depth += np.repeat(slope[part], length[part]) * step.astype(np.float32)
+        run = length[part]
+        step = np.arange(ends[stop - 1] - done) - np.repeat(ends[part] - run - done, run)
+        depth = np.repeat(at_left[part], run)
+        depth += np.repeat(slope[part], run) * step.astype(np.float32)
         key = depth.view(np.int32).astype(np.int64) << 32
-        key |= np.repeat(face[part] + 1, length[part])
-        np.maximum.at(buffer, np.repeat(first_sample[part], length[part]) + step, key)
+        key |= np.repeat(face[part] + 1, run)
+        np.maximum.at(buffer, np.repeat(first_sample[part], run) + step, key)
         start = stop
     return buffer & 0xFFFFFFFF
 
@@ -123,78 +121,71 @@ def _nearest_faces(triangles: _Triangles, width: int, height: int) -> Int[np.nda
 def _rasterise_numpy(
     triangles: _Triangles, width: int, height: int, wireframe: bool
 ) -> UInt8[np.ndarray, "samples_y samples_x 4"]:
-    """Colour and alpha of each sample: spans first, then colours of the nearest faces."""
+    """Colour and alpha of each sample: the nearest faces first, then their colours."""
     nearest = _nearest_faces(triangles, width, height)
     layer = np.zeros((height * width, 4), np.uint8)
     hits = np.flatnonzero(nearest)
     for start in range(0, len(hits), _MAX_BATCH):
         sample = hits[start : start + _MAX_BATCH]
         face = nearest[sample] - 1
-        dx = ((sample % width) + 0.5 - triangles.x[face, 2]).astype(np.float32)
-        dy = ((sample // width) + 0.5 - triangles.y[face, 2]).astype(np.float32)
-        weights = np.empty((len(sample), 3), np.float32)
-        weights[:, :2] = (
-            triangles.along_x[face] * dx[:, None] + triangles.along_y[face] * dy[:, None]
-        )
-        weights[:, 2] = 1 - weights[:, 0] - weights[:, 1]
+        row = sample // width
+        dx = (sample - row * width + 0.5 - triangles.x[2, face]).astype(np.float32)
+        dy = (row + 0.5 - triangles.y[2, face]).astype(np.float32)
+        weights = triangles.along_x.take(face, 1) * dx + triangles.along_y.take(face, 1) * dy
+        weights[2] += 1
         if wireframe:
             on_line = _distance_to_edge(triangles, weights, face) < LINE_HALF_WIDTH
-            sample, face, weights = sample[on_line], face[on_line], weights[on_line]
-        weights *= triangles.inverse_depth[face]  # perspective-correct
-        weights /= weights.sum(1, keepdims=True)
-        color = np.einsum("sc,sck->sk", weights, triangles.colors[face])
-        layer[sample, :3] = np.clip(color, 0, 255) + 0.5
+            sample, face = sample[on_line], face[on_line]
+            weights = weights.compress(on_line, 1)
+        weights *= triangles.inverse_depth.take(face, 1)  # perspective-correct
+        weights /= weights.sum(0)
+        color = triangles.colors[0, face] * weights[0, :, None]
+        color += triangles.colors[1, face] * weights[1, :, None]
+        color += triangles.colors[2, face] * weights[2, :, None]
+        layer[sample, :3] = np.clip(color, 0, 255) + np.float32(0.5)
         layer[sample, 3] = 255
     return layer.reshape(height, width, 4)
 
 
 def _distance_to_edge(
-    triangles: _Triangles, weights: Float[np.ndarray, "sample 3"], face: Int[np.ndarray, " sample"]
+    triangles: _Triangles, weights: Float[np.ndarray, "3 sample"], face: Int[np.ndarray, " sample"]
 ) -> Float[np.ndarray, " sample"]:
     """How far each sample is from the nearest edge of its face, in samples."""
-    gradient_x = np.concatenate([triangles.along_x, -triangles.along_x.sum(1, keepdims=True)], 1)
-    gradient_y = np.concatenate([triangles.along_y, -triangles.along_y.sum(1, keepdims=True)], 1)
-    distances = weights / np.hypot(gradient_x, gradient_y)[face]
-    nearest: Float[np.ndarray, " sample"] = distances.min(1)
+    steepness = np.hypot(triangles.along_x, triangles.along_y)
+    nearest: Float[np.ndarray, " sample"] = (weights / steepness.take(face, 1)).min(0)
     return nearest
 
 
 def _rasterise_loop(
-    x: Float[np.ndarray, "face 3"],
-    y: Float[np.ndarray, "face 3"],
-    inverse_depth: Float[np.ndarray, "face 3"],
-    colors: Float[np.ndarray, "face 3 3"],
-    along_x: Float[np.ndarray, "face 2"],
-    along_y: Float[np.ndarray, "face 2"],
+    x: Float[np.ndarray, "3 face"],
+    y: Float[np.ndarray, "3 face"],
+    inverse_depth: Float[np.ndarray, "3 face"],
+    along_x: Float[np.ndarray, "3 face"],
+    along_y: Float[np.ndarray, "3 face"],
+    colors: Float[np.ndarray, "3 face 3"],
     line_half_width: float,
     layer: UInt8[np.ndarray, "samples_y samples_x 4"],
 ) -> None:
     """The same picture sample by sample, for numba; ``line_half_width`` < 0 fills the faces."""
     height, width = layer.shape[:2]
     nearest = np.zeros((height, width), np.float32)
-    for f in range(len(x)):
-        x2, y2 = x[f, 2], y[f, 2]
-        a0, a1, c0, c1 = along_x[f, 0], along_x[f, 1], along_y[f, 0], along_y[f, 1]
-        steep0, steep1 = np.hypot(a0, c0), np.hypot(a1, c1)
-        steep2 = np.hypot(a0 + a1, c0 + c1)
-        top = max(0, int(np.ceil(y[f].min() - 0.5)))
-        bottom = min(height - 1, int(np.floor(y[f].max() - 0.5)))
-        left = max(0, int(np.ceil(x[f].min() - 0.5)))
-        right = min(width - 1, int(np.floor(x[f].max() - 0.5)))
+    for f in range(x.shape[1]):
+        a0, a1, a2 = along_x[0, f], along_x[1, f], along_x[2, f]
+        c0, c1, c2 = along_y[0, f], along_y[1, f], along_y[2, f]
+        steep0, steep1, steep2 = np.hypot(a0, c0), np.hypot(a1, c1), np.hypot(a2, c2)
+        top = max(0, int(np.ceil(y[:, f].min() - 0.5)))
+        bottom = min(height - 1, int(np.floor(y[:, f].max() - 0.5)))
+        left = max(0, int(np.ceil(x[:, f].min() - 0.5)))
+        right = min(width - 1, int(np.floor(x[:, f].max() - 0.5)))
         for row in range(top, bottom + 1):
-            dy = np.float32(row + 0.5) - y2
+            dy = np.float32(row + 0.5) - y[2, f]
             for column in range(left, right + 1):
-                dx = np.float32(column + 0.5) - x2
-                w0 = a0 * dx + c0 * dy
-                w1 = a1 * dx + c1 * dy
-                w2 = 1 - w0 - w1
+                dx = np.float32(column + 0.5) - x[2, f]
+                w0, w1, w2 = a0 * dx + c0 * dy, a1 * dx + c1 * dy, a2 * dx + c2 * dy + 1
                 if w0 < 0 or w1 < 0 or w2 < 0:
                     continue
-                z0, z1, z2 = (
-                    w0 * inverse_depth[f, 0],
-                    w1 * inverse_depth[f, 1],
-                    w2 * inverse_depth[f, 2],
-                )
+                z0, z1 = w0 * inverse_depth[0, f], w1 * inverse_depth[1, f]
+                z2 = w2 * inverse_depth[2, f]
                 depth = z0 + z1 + z2
                 if depth <= nearest[row, column]:
                     continue
@@ -204,14 +195,9 @@ def _rasterise_loop(
                     layer[row, column] = 0
                     continue
                 for channel in range(3):
-                    mixed = (
-                        z0 * colors[f, 0, channel]
-                        + z1 * colors[f, 1, channel]
-                        + z2 * colors[f, 2, channel]
-                    )
-                    layer[row, column, channel] = np.uint8(
-                        min(255.0, max(0.0, mixed / depth)) + 0.5
-                    )
+                    mixed = z0 * colors[0, f, channel] + z1 * colors[1, f, channel]
+                    mixed = (mixed + z2 * colors[2, f, channel]) / depth
+                    layer[row, column, channel] = np.uint8(min(255.0, max(0.0, mixed)) + 0.5)
                 layer[row, column, 3] = 255
 
 
@@ -230,7 +216,7 @@ def _rasterise_numba(
     layer = np.zeros((height, width, 4), np.uint8)
     t = triangles
     half_width = LINE_HALF_WIDTH if wireframe else -1.0
-    _compiled_loop()(t.x, t.y, t.inverse_depth, t.colors, t.along_x, t.along_y, half_width, layer)
+    _compiled_loop()(t.x, t.y, t.inverse_depth, t.along_x, t.along_y, t.colors, half_width, layer)
     return layer
 
 

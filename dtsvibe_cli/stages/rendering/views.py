@@ -104,7 +104,7 @@ def place_view(
 
 
 def backdrop(viewpoint: Viewpoint, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
-    """A light picture with a grid of one-metre cells under the people, level with the real camera."""
+    """A light picture with a one-metre grid under the people, level with the real camera."""
     tones = np.linspace(_BACKDROP_TOP, _BACKDROP_BOTTOM, height).round().astype(np.uint8)
     picture = np.ascontiguousarray(np.broadcast_to(tones[:, None, None], (height, width, 3)))
     camera = view_camera(width, height)
