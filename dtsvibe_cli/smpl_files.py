@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dtsvibe_cli import smpl_pickle
+from dtsvibe_cli import smpl_pickle, weights
 from dtsvibe_cli.errors import BodyModelError
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, SMPL24, SMPL24_PARENTS
 from dtsvibe_cli.smpl import BodyModel
@@ -64,9 +64,10 @@ def load_body_model(path: Path | None = None) -> BodyModel:
 
     Raises:
         BodyModelError: the file is missing, damaged, refused, or not a 24-joint SMPL body.
+        WeightsError: the built-in body is missing.
     """
     if path is None:
-        path = _built_in_body()
+        path = weights.find("body7k")[0]
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -83,20 +84,11 @@ def load_body_model(path: Path | None = None) -> BodyModel:
         raise BodyModelError(f"{path} is not a body model file ({error}); {_NEED_SMPL}") from error
 
 
-def _built_in_body() -> Path:
-    name = "body7k_noposedirs.npz"
-    package = Path(__file__).parent
-    for folder in (package / "_weights", package.parent / "weights"):
-        if (folder / name).is_file():
-            return folder / name
-    raise BodyModelError(f"The built-in body {name} is missing; reinstall dtsvibe.")
-
-
 def _to_body_model(path: Path, content: bytes, arrays: Mapping[str, Any]) -> BodyModel:
     """Check that the arrays belong together and bring them into our precision."""
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
     _check_joints(path, np.asarray(arrays["kintree_table"]))
-    template, shapedirs, regressor, weights = (
+    template, shapedirs, regressor, skinning = (
         np.asarray(arrays[key], np.float64)
         for key in ("v_template", "shapedirs", "J_regressor", "weights")
     )
@@ -107,7 +99,7 @@ def _to_body_model(path: Path, content: bytes, arrays: Mapping[str, Any]) -> Bod
         "v_template": (template, (num_vertices, 3)),
         "shapedirs": (shapedirs, (num_vertices, 3, shapedirs.shape[-1])),
         "J_regressor": (regressor, (num_joints, num_vertices)),
-        "weights": (weights, (num_vertices, num_joints)),
+        "weights": (skinning, (num_vertices, num_joints)),
         "f": (faces, (len(faces), 3)),
     }
     if posedirs.any():
@@ -121,7 +113,7 @@ def _to_body_model(path: Path, content: bytes, arrays: Mapping[str, Any]) -> Bod
         raise ValueError("its faces name vertices that it does not have")
 
     # Our file holds half floats: the rows no longer sum to one exactly.
-    weights /= weights.sum(1, keepdims=True)
+    skinning /= skinning.sum(1, keepdims=True)
     regressor /= regressor.sum(1, keepdims=True)
     shapedirs = shapedirs[..., :MAX_NUM_BETAS]
     joints = regressor @ template
@@ -137,7 +129,7 @@ def _to_body_model(path: Path, content: bytes, arrays: Mapping[str, Any]) -> Bod
         posedirs=_tensor(posedirs) if posedirs.any() else None,
         joint_template=_tensor(joints),
         joint_shapedirs=_tensor(np.einsum("jv,vck->jck", regressor, shapedirs)),
-        weights=_tensor(weights),
+        weights=_tensor(skinning),
         faces=torch.from_numpy(faces),
         licence=str(meta.get("licence", _SMPL_LICENCE)),
         sha256=hashlib.sha256(content).hexdigest(),
