@@ -9,7 +9,7 @@ into pixels: pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without a
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -34,6 +34,7 @@ class MeshInstance:
     """Colour of the surface in full light, 0 to 1."""
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """Draws meshes into images."""
 

@@ -36,6 +36,26 @@ logger = logging.getLogger(__name__)
 _GROW_BY = 256
 
 
+class _Context(egl.EGLPlatform):  # type: ignore[misc]
+    """A GL context that leaves the display open when it goes.
+
+    Displays are shared by all contexts of the process: pyrender's own closes it under the others.
+    """
+
+    _egl_context: Any
+
+    def release(self) -> None:
+        """Lets another thread draw next: a context belongs to the thread it is current in."""
+        nothing = (EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT)
+        EGL.eglMakeCurrent(self._egl_display, *nothing)
+
+    def delete_context(self) -> None:
+        """Frees the context; also called when this object is forgotten."""
+        if self._egl_context is not None:
+            EGL.eglDestroyContext(self._egl_display, self._egl_context)
+            self._egl_context = None
+
+
 class _RegionRenderer(pyrender.Renderer):  # type: ignore[misc]
     """pyrender's renderer with a plain framebuffer that only grows, read back in its used part.
 
@@ -123,24 +143,25 @@ class EglRenderer:
 
     def __init__(self) -> None:
         """Takes the first EGL device that gives a context (``EGL_DEVICE_ID`` chooses another)."""
-        self._platform = self._open_platform()
+        self._closed = False
+        self._context = self._open_context()
         self._renderer = _RegionRenderer(1, 1)
         driver = GL.glGetString(GL.GL_RENDERER).decode(errors="replace")
         self.name = f"pyrender/EGL ({driver})"
 
     @staticmethod
-    def _open_platform() -> Any:
+    def _open_context() -> _Context:
         chosen = os.environ.get("EGL_DEVICE_ID")
         devices = egl.query_devices() if chosen is None else [egl.get_device_by_index(int(chosen))]
         failures = []
         for device in devices:
-            platform = egl.EGLPlatform(1, 1, device=device)
+            context = _Context(1, 1, device=device)
             try:
-                platform.init_context()
+                context.init_context()
             except Exception as error:  # asserts and EGLError, by driver
                 failures.append(f"{device}: {type(error).__name__} {error}")
             else:
-                return platform
+                return context
         raise RenderError(f"No EGL device gives a context ({'; '.join(failures) or 'none found'}).")
 
     def draw(
@@ -170,28 +191,22 @@ class EglRenderer:
         gl_scene.add(pyrender.Mesh([_primitive(scene, lines=wireframe)]))
         self._renderer.viewport_width = scene.region.width * SUPERSAMPLE
         self._renderer.viewport_height = scene.region.height * SUPERSAMPLE
-        self._platform.make_current()
+        self._context.make_current()
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.0, 1.0)
         flags = pyrender.RenderFlags
         layer: UInt8[np.ndarray, "samples_y samples_x 4"] = self._renderer.render(
             gl_scene, flags.RGBA | flags.FLAT | flags.OFFSCREEN
         )
-        self._release()
+        self._context.release()
         return layer
 
-    def _release(self) -> None:
-        """Lets another thread draw next: a context belongs to the thread in which it is current."""
-        EGL.eglMakeCurrent(
-            self._platform._egl_display, EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT
-        )
-
     def close(self) -> None:
-        """Frees the context; the display stays, other renderers of this process share it."""
-        if self._platform._egl_context is None:
+        """Frees buffers and context."""
+        if self._closed:
             return
-        self._platform.make_current()
+        self._closed = True
+        self._context.make_current()
         self._renderer.delete()
-        self._release()
-        EGL.eglDestroyContext(self._platform._egl_display, self._platform._egl_context)
-        self._platform._egl_context = None
+        self._context.release()
+        self._context.delete_context()
