@@ -61,8 +61,8 @@ class MoveNetDetector:
       go straight to 512 for as long as that holds. Every eighth frame is seen at 512 in any case,
       since somebody small may have come;
     * somebody who was there a moment ago and is not found now (blur, glare, odd poses) is looked
-      for in a square around the last place, shrunk to 256 pixels, until they have not been seen for
-      sure in four frames running.
+      for in a square around the last place, brought to 256 pixels, where they are about 170 pixels
+      tall; until they have not been seen for sure in four frames running.
 
     It remembers the last frames, so use one detector for one video.
 
@@ -80,7 +80,7 @@ class MoveNetDetector:
     SURE_SCORE: Final = 0.25
     """As the trackers' threshold for a new person; MoveNet's own examples use 0.2 to 0.3."""
     MAX_UNSURE: Final = 4
-    CLOSER_LOOK_SCALE: Final = 2.0
+    CLOSER_LOOK_SCALE: Final = 1.5
     """Side of the closer look relative to the person's longer side."""
     MIN_KEYPOINT_SCORE: Final = 0.2
 

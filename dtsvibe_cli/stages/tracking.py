@@ -7,7 +7,11 @@ every k-th frame, so a person moves k times as far between two looks. Three thin
 * boxes are compared after growing them, so that a fast person still overlaps where they were
   (C-BIoU: Yang et al. 2023, "Hard to Track Objects with Irregular Motions and Similar
   Appearances?");
-* how long somebody may be lost is given in seconds.
+* somebody who changes direction is not where the filter expects them: a new track that begins where
+  another was last seen goes on with its number (observation-centric recovery of OC-SORT: Cao et al.
+  2023).
+
+How long somebody may be lost is given in seconds.
 """
 
 from dataclasses import dataclass
@@ -16,10 +20,11 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
 
 from dtsvibe_cli.datatypes import Detections, Frame
 from dtsvibe_cli.errors import ConfigError
-from dtsvibe_cli.geometry.boxes import pad
+from dtsvibe_cli.geometry.boxes import iou, pad
 from dtsvibe_cli.stages.ultralytics_offline import import_ultralytics
 
 TRACKERS: Final = ("bytetrack", "botsort")
@@ -27,6 +32,12 @@ TRACKERS: Final = ("bytetrack", "botsort")
 
 _BOX_GROWTH: Final = 0.3
 """Growth of boxes before they are compared: the smaller buffer of C-BIoU."""
+
+_RECOVERY_GROWTH: Final = 0.5
+"""Growth of boxes when a new track is compared with lost ones: the larger buffer of C-BIoU."""
+
+_RECOVERY_MIN_IOU: Final = 0.2
+"""Least overlap of those boxes, as the trackers' ``match_thresh`` has it."""
 
 _DESIGN_RATE_HZ: Final = 30.0
 """Looks a second that the trackers' own settings are meant for."""
@@ -75,12 +86,16 @@ class _UltralyticsTracker:
         trackers = import_ultralytics("ultralytics.trackers")
         self._boxes_class = import_ultralytics("ultralytics.engine.results").Boxes
         self._inner: Any = getattr(trackers, class_name)(SimpleNamespace(**settings))
+        self._needs_picture = hasattr(self._inner, "gmc")  # to estimate the camera's motion
         # Ultralytics predicts all tracks with one filter that the whole process shares; each
         # track's own filter is the same but for the scale that is set here.
-        self._inner.kalman_filter._std_weight_velocity *= max(
-            1.0, _DESIGN_RATE_HZ / looks_per_second
-        )
+        slowness = max(1.0, _DESIGN_RATE_HZ / looks_per_second)
+        self._inner.kalman_filter._std_weight_velocity *= slowness
         self._inner.multi_predict = lambda tracks: [track.predict() for track in tracks]
+        self._ids: dict[int, int] = {}
+        """Our identity of each of the tracker's; several may be one after a recovery."""
+        self._last_boxes: dict[int, Float[np.ndarray, " 4"]] = {}
+        """Where each of the tracker's people was last seen."""
 
     def update(self, frame: Frame, detections: Detections) -> list[TrackedBox]:
         """The people of this frame, sorted by identity; each was matched with a detection.
@@ -93,17 +108,46 @@ class _UltralyticsTracker:
         rows = np.zeros((len(order), 6), dtype=np.float32)
         rows[:, :4] = pad(detections.boxes_xyxy[order], _BOX_GROWTH)
         rows[:, 4] = detections.scores[order]
-        bgr = np.ascontiguousarray(frame.rgb[..., ::-1])
+        bgr = np.ascontiguousarray(frame.rgb[..., ::-1]) if self._needs_picture else None
         self._inner.update(self._boxes_class(rows, frame.rgb.shape[:2]), bgr)
-        seen = [
-            (int(track.track_id), int(order[int(track.idx)]))
+        seen = {
+            int(track.track_id): int(order[int(track.idx)])
             for track in self._inner.tracked_stracks
             if track.frame_id == self._inner.frame_id
+        }
+        boxes = {inner_id: detections.boxes_xyxy[row] for inner_id, row in seen.items()}
+        self._name(boxes)
+        people = [
+            TrackedBox(track_id=self._ids[inner_id], detection_index=row, box_xyxy=boxes[inner_id])
+            for inner_id, row in seen.items()
         ]
-        return [
-            TrackedBox(track_id=track_id, detection_index=row, box_xyxy=detections.boxes_xyxy[row])
-            for track_id, row in sorted(seen)
-        ]
+        return sorted(people, key=lambda person: person.track_id)
+
+    def _name(self, boxes: dict[int, Float[np.ndarray, "4"]]) -> None:
+        """Give the tracker's new people a number: that of somebody lost there, or a new one."""
+        new = sorted(set(boxes) - set(self._ids))
+        lost = sorted({int(track.track_id) for track in self._inner.lost_stracks} - set(boxes))
+        for inner_id, old_id in self._recovered(new, lost, boxes).items():
+            self._ids[inner_id] = self._ids[old_id]
+            self._inner.lost_stracks = [
+                track for track in self._inner.lost_stracks if track.track_id != old_id
+            ]
+        for inner_id in new:
+            self._ids.setdefault(inner_id, max(self._ids.values(), default=0) + 1)
+        self._last_boxes |= boxes
+
+    def _recovered(
+        self, new: list[int], lost: list[int], boxes: dict[int, Float[np.ndarray, "4"]]
+    ) -> dict[int, int]:
+        """Which of the new people is which of the lost ones, by the place last seen."""
+        if not new or not lost:
+            return {}
+        overlaps = iou(
+            pad(np.stack([boxes[inner_id] for inner_id in new]), _RECOVERY_GROWTH),
+            pad(np.stack([self._last_boxes[inner_id] for inner_id in lost]), _RECOVERY_GROWTH),
+        )
+        pairs = zip(*linear_sum_assignment(-overlaps), strict=True)
+        return {new[i]: lost[j] for i, j in pairs if overlaps[i, j] > _RECOVERY_MIN_IOU}
 
 
 class ByteTracker(_UltralyticsTracker):
