@@ -254,8 +254,12 @@ def _with_siblings(path: Path) -> tuple[Path, ...]:
     if match is None and path.is_file():
         return (path,)
     if match is None:
-        first = next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*{path.suffix}"))), None)
-        match = _SHARD.fullmatch(first.stem) if first is not None else None
+        firsts = sorted(path.parent.glob(f"{path.stem}-00001-of-*{path.suffix}"))
+        if len(firsts) > 1:
+            raise WeightsError(
+                f"Weights file {path} has several sets of shards: delete the ones that are old."
+            )
+        match = _SHARD.fullmatch(firsts[0].stem) if firsts else None
     if match is None:
         raise WeightsError(f"Weights file {path} is missing: give the path of a file that exists.")
     stem, count = match["stem"], match["count"]

@@ -3,7 +3,7 @@
 The network is Google's MoveNet MultiPose Lightning, converted by
 :mod:`dtsvibe_cli.builders.tfjs_converter` up to its six heads. The decoding below follows the
 original's (CenterNet with keypoint regression, Zhou et al. 2019), but for any number of people: the
-original stops at six and leaves duplicates to the caller.
+original stops at six, leaves duplicates to the caller, and lets candidates lend each other scores.
 """
 
 from dataclasses import dataclass
