@@ -168,6 +168,24 @@ def test_meshes_that_cross_are_sorted_by_pixel(renderer):
     assert drawn[y, x + 5, 2] > drawn[y, x + 5, 0]
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_planes_cross_where_their_depths_do(renderer, upright):
+    camera = PinholeCamera(focal_length_px=300.0, center_px=(75.0, 75.0), source="option")
+    flat = _rectangle(10, 10, 140, 140, depth=2.0, camera=camera)
+    # 1 / depth falls evenly from 1/1.6 to 1/2.4 between 20 and 120: it is 1/2 at 80
+    tilted = _rectangle(20, 20, 120, 120, depth=1.0, camera=camera).vertices_cam
+    axis = 1 if upright else 0
+    depths = np.where(tilted[:, axis] < 0, 1.6, 2.4).astype(np.float32)[:, None]
+    tilted = MeshInstance(vertices_cam=tilted * depths, faces=flat.faces, color_rgb=RED)
+    image = np.zeros((150, 150, 3), np.uint8)
+    drawn, of_flat, of_tilted = (
+        np.moveaxis(renderer.draw(image, meshes, camera), axis - 1, 0)[:, 30:110].astype(int)
+        for meshes in ([flat, tilted], [flat], [tilted])
+    )
+    np.testing.assert_allclose(drawn[20:80], of_tilted[20:80], atol=1)
+    np.testing.assert_allclose(drawn[80:140], of_flat[80:140], atol=1)
+
+
 def test_opacity_mixes_image_and_meshes(renderer):
     image = _noise()
     mesh = _sphere([0.0, 0.0, 2.0])

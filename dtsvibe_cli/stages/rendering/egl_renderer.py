@@ -192,7 +192,8 @@ class EglRenderer:
         self._renderer.viewport_width = scene.region.width * SUPERSAMPLE
         self._renderer.viewport_height = scene.region.height * SUPERSAMPLE
         self._context.make_current()
-        GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
+        # only then: on steep surfaces the offset is as large as the depth across a sample
+        (GL.glEnable if wireframe else GL.glDisable)(GL.GL_POLYGON_OFFSET_FILL)
         GL.glPolygonOffset(1.0, 1.0)
         flags = pyrender.RenderFlags
         layer: UInt8[np.ndarray, "samples_y samples_x 4"] = self._renderer.render(
