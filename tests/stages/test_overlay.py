@@ -236,7 +236,8 @@ def _person_motion(track_id, frames, x, z=4.0):
     """A body that stands at ``x[i]`` in frame ``frames[i]``."""
     num = len(frames)
     offset = np.stack([np.asarray(x, float), np.full(num, 0.2), np.full(num, z)], 1)
-    joints = body_model().joint_template.numpy() @ UPRIGHT + offset[:, None]
+    rest = body_model().joint_template.numpy()
+    joints = (rest - rest[0]) @ UPRIGHT + rest[0] + offset[:, None]  # turned about the pelvis
     zeros = np.zeros(num)
     return PersonMotion(
         track=Track(
