@@ -89,6 +89,13 @@ def _empty_array(cls: object, shape: object, kind: object) -> np.ndarray:
     return np.empty(0, np.uint8)
 
 
+def _from_buffer(
+    content: bytes | bytearray, kind: "np.dtype[Any]", shape: Any, order: Any
+) -> np.ndarray:
+    """How newer pickles carry an array as one piece."""
+    return np.frombuffer(content, kind).reshape(shape, order=order)
+
+
 def _scalar(kind: "np.dtype[Any]", content: bytes) -> Any:
     """How numpy's pickles carry a single number."""
     return np.frombuffer(content, kind)[0]
@@ -101,12 +108,18 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("copyreg", "_reconstructor"): _reconstructor,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
+    ("__builtin__", "set"): set,
+    ("builtins", "set"): set,
     ("collections", "OrderedDict"): dict,
     ("_codecs", "encode"): _encode,
     **{
-        (f"numpy.{core}.multiarray", name): function
+        (f"numpy.{core}.{module}", name): function
         for core in ("core", "_core")
-        for name, function in (("_reconstruct", _empty_array), ("scalar", _scalar))
+        for module, name, function in (
+            ("multiarray", "_reconstruct", _empty_array),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", _from_buffer),
+        )
     },
 }
 _SPARSE: Final = {"csc_matrix": _Csc, "csr_matrix": _Csr, "coo_matrix": _Coo}
@@ -149,7 +162,8 @@ def _dense(value: _Holder) -> Float[np.ndarray, "row column"]:
     rows, columns = (int(n) for n in fields["_shape" if "_shape" in fields else "shape"])
     data = np.asarray(fields["data"], np.float64)
     if isinstance(value, _Coo):
-        row, column = np.asarray(fields["row"]), np.asarray(fields["col"])
+        # scipy 1.13 put the two into one tuple
+        row, column = fields["coords"] if "coords" in fields else (fields["row"], fields["col"])
     else:
         counts = np.diff(np.asarray(fields["indptr"]))
         major = np.repeat(np.arange(len(counts)), counts)

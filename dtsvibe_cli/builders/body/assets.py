@@ -49,9 +49,9 @@ class Rig:
 
     bones: tuple[str, ...]
     parents: tuple[int, ...]
-    head_vertices: tuple[Int[np.ndarray, " vertex"], ...]
+    head_vertices: tuple[Int[np.ndarray, " _"], ...]
     """The mean of these vertices is where a bone begins."""
-    tail_vertices: tuple[Int[np.ndarray, " vertex"], ...]
+    tail_vertices: tuple[Int[np.ndarray, " _"], ...]
     """The mean of these vertices is where a bone ends."""
     weights: Float[np.ndarray, "vertex bone"]
     """Skinning weights; rows sum to one."""

@@ -92,7 +92,7 @@ def build(
     arrays = _arrays(assets, samples, space, mesh, thin, body)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # the stub's first keyword
     return path
 
 

@@ -121,14 +121,14 @@ class _Poser:
     def _pose_leg(self, side: str, sign: float) -> None:
         hip, knee = self._head("upperleg01" + side), self._head("lowerleg01" + side)
         ankle = self._head("foot" + side)
-        wanted = _leg_direction(5, 1) * [sign, 1, 1]
+        wanted = _leg_direction(5.0, 1.0) * [sign, 1, 1]
         offset = hip_centre(hip, body_scale(self._mid_hip, self._head("neck01"))) - hip
         direction = wanted
         for _ in range(8):  # the anatomical hip is not the bone's head: correct the aim
             thigh = _arc(knee - hip, direction)
             direction = _unit(direction + wanted - _unit(thigh @ (knee - hip) - offset))
         self._set(thigh, "upperleg01" + side, "upperleg02" + side)
-        shin = _arc(thigh @ (ankle - knee), _leg_direction(-2, 6) * [sign, 1, 1]) @ thigh
+        shin = _arc(thigh @ (ankle - knee), _leg_direction(-2.0, 6.0) * [sign, 1, 1]) @ thigh
         self._set(shin, "lowerleg01" + side, "lowerleg02" + side)
         toes = np.mean([self._head(f"toe{i}-1{side}") for i in range(1, 6)], 0) - ankle
         foot = _turn(_Y, sign * np.deg2rad(_FOOT_OUT_DEG) - np.arctan2(toes[0], toes[2]))
@@ -146,9 +146,11 @@ class _Poser:
         self._set(clavicle, "clavicle" + side)
         self._set(scapula, "shoulder01" + side)
         shoulder, elbow = self._head("upperarm01" + side), self._head("lowerarm01" + side)
-        upper = _arc(scapula @ (elbow - shoulder), _arm_direction(3, 6) * [sign, 1, 1]) @ scapula
+        upper = (
+            _arc(scapula @ (elbow - shoulder), _arm_direction(3.0, 6.0) * [sign, 1, 1]) @ scapula
+        )
         self._set(upper, "upperarm01" + side, "upperarm02" + side)
-        direction = _arm_direction(-2, 0) * [sign, 1, 1]
+        direction = _arm_direction(-2.0, 0.0) * [sign, 1, 1]
         forearm = _arc(upper @ (self._head("wrist" + side) - elbow), direction) @ upper
         return forearm, direction
 
@@ -162,7 +164,7 @@ class _Poser:
         palm = _unit(palm - finger_axis * (palm @ finger_axis))
         if palm @ (self._tail(f"finger3-3{side}") - knuckles[3]) < 0:
             palm = -palm  # fingers curl towards the palm
-        axis = _arm_direction(5, 8) * [sign, 1, 1]
+        axis = _arm_direction(5.0, 8.0) * [sign, 1, 1]
         down = _unit(-_Y - axis * (-_Y @ axis))
         hand = _frame(axis, down) @ _frame(finger_axis, palm).T
         twist = _twist_angle(hand @ forearm.T, along)

@@ -81,7 +81,7 @@ def _without_nipples(skin: QuadGroup) -> QuadGroup:
 
 
 def _visible_share(
-    assets: BodyAssets, quads: Int[np.ndarray, "quad 4"], skin: Int[np.ndarray, "quad 4"]
+    assets: BodyAssets, quads: Int[np.ndarray, "quad 4"], skin: Int[np.ndarray, "skin 4"]
 ) -> Float[np.ndarray, " quad"]:
     """Visible part of each face's front-facing area, summed over all views."""
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
@@ -100,7 +100,7 @@ def _visible_share(
 
 
 def _views(
-    assets: BodyAssets, skin: Int[np.ndarray, " vertex"]
+    assets: BodyAssets, skin: Int[np.ndarray, " skin"]
 ) -> Iterator[Float[np.ndarray, "vertex 3"]]:
     """The body in pixels (x, y down, depth) from random directions, as a whole and close by."""
     a_posed = morph(assets, Phenotype(height=0.42))
