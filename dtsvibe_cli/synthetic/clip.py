@@ -26,8 +26,8 @@ _SENSOR_NOISE = 0.014
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stage:
-    """All that is needed to draw any frame."""
+class Stage:
+    """All that is needed to draw any frame of a clip."""
 
     person: DressedBody
     quads: tuple[Quad, ...]
@@ -71,17 +71,11 @@ def make_clip(
     out_dir.mkdir(parents=True, exist_ok=True)
     body = load_body_model()
     truth = make_truth(body, seconds=seconds, width=width, height=height, seed=seed)
-    stage = _Stage(
-        person=dress(body, truth.betas, seed=seed),
-        quads=courtyard(seed),
-        truth=truth,
-        size=(width, height),
-        seed=seed,
-    )
+    stage = build_stage(body, truth, size=(width, height), seed=seed)
     video_path, truth_path = out_dir / f"{name}.mp4", out_dir / f"{name}_truth.npz"
     with VideoWriter(video_path, frame_rate=FRAME_RATE) as writer:
         for index in range(len(truth.transl)):
-            writer.write(_draw(stage, index), pts=index, time_base=1 / FRAME_RATE)
+            writer.write(draw_frame(stage, index), pts=index, time_base=1 / FRAME_RATE)
     save_truth(truth_path, truth, body, seed=seed)
     return video_path, truth_path
 
@@ -91,7 +85,7 @@ def make_truth(
 ) -> Truth:
     """The truth of the clip that :func:`make_clip` draws with the same arguments."""
     betas = np.zeros(body.num_betas)
-    betas[:4] = (0.3, -0.4, 0.0, 0.9)  # seed 0 is a fixed, ordinary man of 1.74 m
+    betas[:4] = (0.3, -0.4, 0.0, 0.9)  # seed 0 is a fixed, ordinary adult
     if seed:
         betas += np.random.default_rng(seed).normal(0, 0.6, body.num_betas)
     frames, fps = max(2, round(seconds * FRAME_RATE)), float(FRAME_RATE)
@@ -107,7 +101,18 @@ def make_truth(
     )
 
 
-def _draw(stage: _Stage, index: int) -> UInt8[np.ndarray, "height width 3"]:
+def build_stage(body: BodyModel, truth: Truth, *, size: tuple[int, int], seed: int) -> Stage:
+    """Dresses the person of a truth and builds the place; ``size`` is width and height, pixels."""
+    return Stage(
+        person=dress(body, truth.betas, seed=seed),
+        quads=courtyard(seed),
+        truth=truth,
+        size=size,
+        seed=seed,
+    )
+
+
+def draw_frame(stage: Stage, index: int) -> UInt8[np.ndarray, "height width 3"]:
     """One frame, drawn large and averaged down, with a little blur and sensor noise."""
     shot = _shoot(stage, index)
     backdrop = view(stage.quads, shot.R, shot.t, shot.K, shot.size)
@@ -119,7 +124,7 @@ def _draw(stage: _Stage, index: int) -> UInt8[np.ndarray, "height width 3"]:
     return average_down(picture + noise, _OVERSAMPLING)
 
 
-def _shoot(stage: _Stage, index: int) -> _Shot:
+def _shoot(stage: Stage, index: int) -> _Shot:
     truth = stage.truth
     full_pose = np.concatenate(
         [truth.global_orient_rotmat[index, None], truth.body_pose_rotmat[index]]
@@ -138,9 +143,7 @@ def _shoot(stage: _Stage, index: int) -> _Shot:
     )
 
 
-def _shadowed(
-    stage: _Stage, shot: _Shot, backdrop: Backdrop
-) -> Float[np.ndarray, "height width 3"]:
+def _shadowed(stage: Stage, shot: _Shot, backdrop: Backdrop) -> Float[np.ndarray, "height width 3"]:
     """The backdrop with the shadow on the floor: the body pressed flat along the light."""
     world = (shot.points - shot.t) @ shot.R
     world -= np.clip(world[:, 1:2], 0, None) / SUN_DIRECTION[1] * SUN_DIRECTION
@@ -157,7 +160,7 @@ def _shadowed(
 
 
 def _draw_person(
-    stage: _Stage,
+    stage: Stage,
     shot: _Shot,
     backdrop: Backdrop,
     picture: Float[np.ndarray, "height width 3"],

@@ -69,7 +69,7 @@ def script_time(num_frames: int, frame_rate: float) -> Float[np.ndarray, " frame
 
 
 def keyframed(
-    time_s: Float[np.ndarray, " time"], keys: Sequence[tuple[float, float]]
+    time_s: Float[np.ndarray, " time"], keys: Sequence[tuple[float | int, float | int]]
 ) -> Float[np.ndarray, " time"]:
     """A smooth track through (time within the script, value) keys, repeated every round."""
     times = np.array([key[0] for key in keys])

@@ -253,7 +253,7 @@ def _move_arms(
     """Arms swing against the legs; the right one waves, both reach ahead, the left one lifts."""
     squat = _squat(time)
     wave = keyframed(time, [(0, 0), (2.15, 0), (2.75, 1), (3.5, 1), (4.0, 0)])
-    lift = keyframed(time, [(0, 0), (4.65, 0), (5.2, 1), (5.45, 1), (5.95, 0)])
+    lift = keyframed(time, [(0, 0), (4.5, 0), (5.25, 1), (5.4, 1), (5.98, 0)])
     for side, ahead, act in (("left", -rhythm, lift), ("right", rhythm, wave)):
         calm = 1 - act
         shake = 28.0 * np.sin(2 * np.pi * 1.9 * time) * wave if side == "right" else 0 * time

@@ -50,7 +50,9 @@ class Backdrop:
     """Which quad is seen; 0 is the floor."""
 
 
-def _grain(random: np.random.Generator, rows: int, columns: int, cell: int) -> Texture:
+def _grain(
+    random: np.random.Generator, rows: int, columns: int, cell: int
+) -> Float[np.ndarray, "{rows} {columns} 1"]:
     """Smooth random values around 0, ``cell`` pixels from one bump to the next."""
     coarse = random.standard_normal((rows // cell + 3, columns // cell + 3)).astype(np.float32)
     smooth = cv2.resize(
@@ -132,25 +134,25 @@ def courtyard(seed: int) -> tuple[Quad, ...]:
     def flat(x: float, y: float, z: float, width: float, height: float, texture: Texture) -> Quad:
         return Quad(
             origin=np.array([x, y, z]),
-            across=np.array([width, 0, 0.0]),
+            across=np.array([width, 0.0, 0.0]),
             down=np.array([0, -height, 0.0]),
             texture=texture,
         )
 
-    paving = _tiles(random, (20, 11), (0.66, 0.63, 0.58), (0.6, 0.4), shifted=True)
+    paving = _tiles(random, (20.0, 11.0), (0.66, 0.63, 0.58), (0.6, 0.4), shifted=True)
     floor = Quad(
-        origin=np.array([-6, 0, -3.4]),
-        across=np.array([20, 0, 0.0]),
-        down=np.array([0, 0, 11.0]),
+        origin=np.array([-6.0, 0.0, -3.4]),
+        across=np.array([20.0, 0.0, 0.0]),
+        down=np.array([0.0, 0.0, 11.0]),
         texture=paving,
     )
-    bricks = _tiles(random, (20, 3), (0.62, 0.43, 0.34), (0.25, 0.085), shifted=True)
-    side = _plaster(random, (10, 3.4), (0.70, 0.69, 0.63))
-    quads = [floor, flat(-6, 3.0, -3.4, 20, 3, bricks)]
+    bricks = _tiles(random, (20.0, 3.0), (0.62, 0.43, 0.34), (0.25, 0.085), shifted=True)
+    side = _plaster(random, (10.0, 3.4), (0.70, 0.69, 0.63))
+    quads = [floor, flat(-6.0, 3.0, -3.4, 20.0, 3.0, bricks)]
     quads.append(
         Quad(
             origin=np.array([-3.6, 3.4, 6.6]),
-            across=np.array([0, 0, -10.0]),
+            across=np.array([0.0, 0.0, -10.0]),
             down=np.array([0, -3.4, 0.0]),
             texture=side,
         )
@@ -170,7 +172,7 @@ def courtyard(seed: int) -> tuple[Quad, ...]:
                 _plaster(random, (1.12, 1.32), (0.86, 0.85, 0.82)),
             )
         )
-        quads.append(flat(x, 2.3, -3.38, 1.0, 1.2, _plaster(random, (1, 1.2), colour)))
+        quads.append(flat(x, 2.3, -3.38, 1.0, 1.2, _plaster(random, (1.0, 1.2), colour)))
         quads.append(
             flat(x + 0.48, 2.3, -3.37, 0.04, 1.2, _plaster(random, (0.04, 1.2), (0.86, 0.85, 0.82)))
         )
@@ -188,7 +190,7 @@ def courtyard(seed: int) -> tuple[Quad, ...]:
     quads += _box(random, (-3.3, 0.0, -2.9), (0.7, 0.5, 0.7), (0.48, 0.47, 0.45))
     quads += _box(random, (-3.2, 0.5, -2.8), (0.5, 0.7, 0.5), (0.22, 0.36, 0.16))
     quads += _box(random, (3.0, 0.0, -1.6), (0.35, 3.2, 0.35), (0.72, 0.70, 0.66))
-    quads.append(flat(-150, 75, -60, 300, 85, _sky(random)))
+    quads.append(flat(-150.0, 75.0, -60.0, 300.0, 85.0, _sky(random)))
     return tuple(quads)
 
 
@@ -204,9 +206,11 @@ def follow(pelvis: Float[np.ndarray, "frame 3"], frame_rate: float, *, seed: int
         return np.asarray(slow * amount * np.sqrt(2 * np.sqrt(np.pi) * 0.16 * frame_rate))
 
     time = np.arange(frames) / frame_rate
-    drift = np.stack([0.35 * np.sin(0.9 * time), 0.05 * np.sin(1.3 * time), -0.12 * time * 0.5], -1)
-    position = np.array([-0.25, 1.25, 3.95]) + drift + shake(0.008)
     late = gaussian_filter1d(pelvis, 0.5 * frame_rate, axis=0, mode="nearest")
+    sway = np.stack([0.35 * np.sin(0.9 * time), 0.05 * np.sin(1.3 * time), 0.0 * time], axis=-1)
+    position = np.array([-0.25, 1.25, 3.85]) + sway + shake(0.008)
+    # step back from somebody who comes close
+    position[:, 2] += 0.8 * np.clip(late[:, 2], 0, None)
     target = np.stack(
         [0.75 * late[:, 0], np.full(frames, 0.98), 0.75 * late[:, 2]], axis=-1
     ) + shake(0.012)

@@ -1,6 +1,7 @@
 """What is exactly true of a synthetic clip, and its file."""
 
 import json
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,12 @@ def load_truth(path: Path) -> Truth:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {field.name: file[field.name] for field in fields(Truth)}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a truth file of a synthetic clip ({error}).") from error
+    arrays = {
+        name: array if array.dtype == np.bool_ else array.astype(np.float64)
+        for name, array in arrays.items()
+    }
     focal, fps = float(arrays.pop("focal_length_px")), float(arrays.pop("fps"))
     cx, cy = (float(value) for value in arrays.pop("center_px"))
     return Truth(focal_length_px=focal, fps=fps, center_px=(cx, cy), **arrays)
