@@ -62,6 +62,25 @@ def test_thinned_sphere_stays_a_closed_symmetric_sphere() -> None:
     np.testing.assert_array_equal(corners, kept[faces])  # texture corners go with their vertices
 
 
+def test_waist_of_three_vertices_is_not_pinched() -> None:
+    """Two balls joined by a triangular neck: its short edges are cheap, but hold the neck open."""
+    points, triangles, _ = _sphere()
+    side = np.argmax(points[triangles].mean(1)[:, 2])
+    neck = triangles[side]
+    ball = np.delete(triangles, side, 0)
+    lower = np.where(np.isin(np.arange(len(points)), neck), 0, len(points)) + np.arange(len(points))
+    both = np.concatenate([points, points * [1, 1, -1] + [0, 0, 2 * points[neck, 2].mean()]])
+    mesh = np.concatenate([ball, lower[ball][:, ::-1]])
+    used, mesh = np.unique(mesh, return_inverse=True)
+    mesh = mesh.reshape(-1, 3)
+    alone = np.arange(len(used))
+    importance = np.where(np.isin(used, neck), 1e-3, 1.0)
+    kept, faces, _ = decimate(both[used][None], mesh, mesh, alone, 200, importance)
+    edges = _directed_edges(faces)
+    assert all((end, start) in edges for start, end in edges)
+    assert len(kept) - len(edges) // 2 + len(faces) == 2
+
+
 def test_dear_vertices_stay() -> None:
     points, triangles, mirror = _sphere()
     importance = np.where(points[:, 1] > 0, 100.0, 1.0)
