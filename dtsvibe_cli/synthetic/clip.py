@@ -175,7 +175,7 @@ def _draw_person(
     sunlight = np.clip((normal @ sun + 0.15) / 1.15, 0, None)[:, None]
     skylight = (0.5 + 0.5 * normal @ up)[:, None]
     # sky from above, warm light from the paving below
-    ambient = skylight * [0.46, 0.50, 0.56] + (1 - skylight) * [0.30, 0.27, 0.24]
+    ambient = skylight * [0.46, 0.50, 0.56] + (1 - skylight) * [0.40, 0.36, 0.32]
     colour = albedo * (ambient + sunlight * [0.66, 0.62, 0.55])
     front = seen.depth < backdrop.depth.ravel()[seen.pixel]
     picture.reshape(-1, 3)[seen.pixel[front]] = colour[front]

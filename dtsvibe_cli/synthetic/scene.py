@@ -146,7 +146,7 @@ def courtyard(seed: int) -> tuple[Quad, ...]:
         down=np.array([0.0, 0.0, 11.0]),
         texture=paving,
     )
-    bricks = _tiles(random, (20.0, 3.0), (0.62, 0.43, 0.34), (0.25, 0.085), shifted=True)
+    bricks = _tiles(random, (20.0, 3.0), (0.55, 0.58, 0.57), (0.25, 0.085), shifted=True)
     side = _plaster(random, (10.0, 3.4), (0.70, 0.69, 0.63))
     quads = [floor, flat(-6.0, 3.0, -3.4, 20.0, 3.0, bricks)]
     quads.append(

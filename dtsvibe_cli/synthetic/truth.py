@@ -109,7 +109,7 @@ def load_truth(path: Path) -> Truth:
         DataError: The file is missing or is no truth file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {field.name: file[field.name] for field in fields(Truth)}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a truth file of a synthetic clip ({error}).") from error
