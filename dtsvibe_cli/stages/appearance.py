@@ -1,21 +1,33 @@
-"""What a person wears, as a colour histogram: enough to tell two people in one video apart."""
+"""What a person wears, as a colour histogram: a hint of who is who within one video.
+
+Pixels with enough colour are counted by hue and saturation, the others by brightness (Perez et al.
+2002, "Color-Based Probabilistic Tracking"): hue hardly changes with the light, and has no meaning
+in grey and black.
+"""
 
 from typing import Final
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+from scipy.ndimage import convolve1d
 
 from dtsvibe_cli.geometry.boxes import clip
 from dtsvibe_cli.geometry.joints import COCO17
 
 NUM_BINS: Final = 56
-"""12 hues x 4 saturations, then 8 brightnesses."""
+"""12 hues x 4 saturations for coloured pixels, then 8 brightnesses for the others."""
+
+MIN_SATURATION: Final = 25
+"""Of 255: a tenth, as in the paper."""
+MIN_BRIGHTNESS: Final = 50
+"""Of 255: a fifth, as in the paper."""
 
 _TORSO: Final = [
     COCO17.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 ]
 _MIN_KEYPOINT_SCORE: Final = 0.2
+_SHARED: Final = np.array([0.25, 0.5, 0.25])
 
 
 def torso_histogram(
@@ -36,9 +48,15 @@ def torso_histogram(
         return histogram
     hsv = cv2.cvtColor(np.ascontiguousarray(rgb[top:bottom, left:right]), cv2.COLOR_RGB2HSV)
     hue, saturation, brightness = hsv.reshape(-1, 3).astype(np.int64).T
+    coloured = (saturation > MIN_SATURATION) & (brightness > MIN_BRIGHTNESS)
     # OpenCV keeps hue in 0..179 and the others in 0..255.
-    histogram[:48] = np.bincount(hue // 15 * 4 + saturation // 64, minlength=48)
-    histogram[48:] = np.bincount(brightness // 32, minlength=8)
+    colour_bin = (hue // 15 * 4 + saturation // 64)[coloured]
+    colours = np.bincount(colour_bin, minlength=48).reshape(12, 4)
+    greys = np.bincount(brightness[~coloured] // 32, minlength=8)
+    # Neighbouring bins share, so that a little more light does not make a new colour.
+    colours = convolve1d(colours.astype(np.float64), _SHARED, axis=0, mode="wrap")
+    histogram[:48] = convolve1d(colours, _SHARED, axis=1, mode="nearest").ravel()
+    histogram[48:] = convolve1d(greys.astype(np.float64), _SHARED, mode="nearest")
     histogram /= histogram.sum()
     return histogram
 

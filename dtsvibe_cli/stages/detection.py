@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from dtsvibe_cli.models.movenet import load_movenet, prepare_image
 from dtsvibe_cli.stages.ultralytics_offline import import_ultralytics, ultralytics_folder
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds people in the frames of one video, called in the order of time."""
 
@@ -191,9 +192,9 @@ class UltralyticsDetector:
             self._model: Any = import_ultralytics().YOLO(path)
             names: dict[int, str] = self._model.names
         except Exception as error:
-            # Whatever unpickling raises: a text file and a file of another program differ in it.
+            # What is raised depends on how the file is unlike weights: any kind of error occurs.
             raise WeightsError(
-                f"{path} cannot be read as ultralytics weights ({error}); give another --detector."
+                f"{path} is no weights file that ultralytics can read; give another --detector."
             ) from error
         people = [index for index, name in names.items() if name == "person"]
         if not people:
@@ -224,18 +225,20 @@ def _find_weights(name_or_path: str | Path, *, allow_download: bool) -> Path:
     given = Path(name_or_path)
     if given.is_file():
         return given
+    if given.parent != Path() or given.suffix not in ("", ".pt"):
+        raise WeightsError(f"There is no weights file {given}; check the path given as --detector.")
     cached = ultralytics_folder() / given.with_suffix(".pt").name
-    is_name = given.parent == Path() and given.suffix in ("", ".pt")
-    if is_name and cached.is_file():
+    if not cached.is_file() and allow_download:
+        downloads = import_ultralytics("ultralytics.utils.downloads")
+        try:
+            downloads.attempt_download_asset(cached)
+        except Exception as error:
+            raise WeightsError(f"{given} could not be downloaded ({error}).") from error
+    if cached.is_file():
         return cached
-    if is_name and allow_download:
-        import_ultralytics("ultralytics.utils.downloads").attempt_download_asset(cached)
-        if cached.is_file():
-            return cached
-        raise WeightsError(f"{given} could not be downloaded; give the path of a weights file.")
     raise WeightsError(
-        f"There are no weights {given}: give --detector movenet, the path of a .pt file, or put "
-        f"{cached.name} into {cached.parent}."
+        f"There is no detector {given}: give --detector movenet, or the path of a .pt file, or put "
+        f"{cached.name} into {cached.parent}, or allow its download."
     )
 
 

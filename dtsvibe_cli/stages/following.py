@@ -181,20 +181,25 @@ class _Path:
         return square_crops(self.looks[position].people[self.track_id].box_xyxy)
 
     def _smooth_crop(self, position: int) -> Float[np.ndarray, "3"]:
-        """Half the crop itself, half the straight line between its neighbours: no lag."""
+        """Half the crop itself, half the straight line between its neighbours: no lag.
+
+        Where one of the two neighbouring looks missed the person, the crop stays as it is.
+        """
         own = self._crop(position)
         if position in (0, len(self.looks) - 1):
             return own
         before, now, after = self.looks[position - 1 : position + 2]
+        if after.number - before.number > 2:
+            return own
         line = _mix(
             self._crop(position - 1), self._crop(position + 1), _share(before, now.time_s, after)
         )
         return _mix(own, line, 0.5)
 
-    @property
-    def settled_until(self) -> int:
-        """Index of the last frame that a further sighting would not change."""
-        return self.looks[max(len(self.looks) - 2, 0)].index
+    def settled_until(self, newest: _Look) -> int:
+        """Index of the last frame that a further look would not change."""
+        last_may_be_smoothed = len(self.looks) > 1 and self.looks[-1].number == newest.number
+        return self.looks[-2 if last_may_be_smoothed else -1].index
 
 
 class _KnownPaths:
@@ -224,8 +229,9 @@ class _KnownPaths:
     def settled_until(self) -> int:
         """Index of the last frame that a further look would not change."""
         assert self._newest is not None
-        unsettled = [p.settled_until for p in self._paths if self._may_continue(p, self._newest)]
-        return min([self._newest.index, *unsettled])
+        newest = self._newest
+        unsettled = (p.settled_until(newest) for p in self._paths if self._may_continue(p, newest))
+        return min([newest.index, *unsettled])
 
     def people_at(self, frame: Frame) -> tuple[FollowedPerson, ...]:
         """Everybody in a frame, sorted by identity."""

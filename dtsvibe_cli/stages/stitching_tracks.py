@@ -23,7 +23,7 @@ MOTION_WINDOW_S: Final = 0.5
 """Time over which the velocity at a track's end is measured."""
 MAX_SIZE_RATIO: Final = 2.0
 """Largest ratio of the sizes at either side of a gap: upright or crouching, near or far."""
-MIN_LIKENESS: Final = 0.6
+MIN_LIKENESS: Final = 0.5
 """Least likeness of the torso's colours, Bhattacharyya coefficient."""
 ALLOWED_DISTANCE: Final = 0.5
 """Distance from the expected place that is allowed without any gap, in body sizes."""

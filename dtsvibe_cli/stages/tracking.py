@@ -16,7 +16,7 @@ How long somebody may be lost is given in seconds.
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -70,6 +70,7 @@ class TrackedBox:
     """The detection's own box, or the predicted one; pixels of the full image."""
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Gives detections identities. Called in order, once for each frame that the detector saw."""
 

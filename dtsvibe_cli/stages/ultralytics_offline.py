@@ -8,6 +8,7 @@ use in this package goes through here.
 
 import importlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import platformdirs
 
 def ultralytics_folder() -> Path:
     """Folder for ultralytics' settings and for weights that the user asked to download."""
-    return Path(platformdirs.user_cache_dir("dtsvibe")) / "ultralytics"
+    folder = Path(platformdirs.user_cache_dir("dtsvibe")) / "ultralytics"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        # Containers often have no writable home; nothing in the folder is worth failing for.
+        folder = Path(tempfile.gettempdir()) / "dtsvibe-ultralytics"
+        folder.mkdir(exist_ok=True)
+    return folder
 
 
 def import_ultralytics(module: str = "ultralytics") -> Any:
@@ -24,13 +32,12 @@ def import_ultralytics(module: str = "ultralytics") -> Any:
 
     Variables that the user has set already are left as they are.
     """
-    folder = ultralytics_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "YOLO_OFFLINE": "1",
         "YOLO_AUTOINSTALL": "0",
         "YOLO_VERBOSE": "0",
-        "YOLO_CONFIG_DIR": str(folder),
+        "ULTRALYTICS_SAFE_LOAD": "1",  # weights files may not run code
+        "YOLO_CONFIG_DIR": str(ultralytics_folder()),
     }.items():
         os.environ.setdefault(name, value)
     return importlib.import_module(module)
