@@ -15,6 +15,35 @@ from dtsvibe_cli.geometry.joints import SMPL24_PARENTS
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Generation:
+    """Joints equally far from the root: they can be posed together."""
+
+    joints: list[int]
+    parents: list[int]
+    parents_at: list[int]
+    """Where the parents stand among the joints already posed."""
+
+
+def _generations() -> tuple[tuple[_Generation, ...], list[int]]:
+    """The tree below the root, generation by generation, and how to put its joints back in order."""
+    posed, generations = [0], []
+    while len(posed) < len(SMPL24_PARENTS):
+        joints = [
+            joint
+            for joint, parent in enumerate(SMPL24_PARENTS)
+            if parent in posed and joint not in posed
+        ]
+        parents = [SMPL24_PARENTS[joint] for joint in joints]
+        at = [posed.index(parent) for parent in parents]
+        generations.append(_Generation(joints=joints, parents=parents, parents_at=at))
+        posed += joints
+    return tuple(generations), [posed.index(joint) for joint in range(len(posed))]
+
+
+_GENERATIONS, _IN_ORDER = _generations()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Posed:
     """Joints and their global transforms for a batch of poses."""
 
@@ -75,16 +104,15 @@ class BodyModel:
     ) -> Posed:
         """Joints by forward kinematics, pelvis where the shaped body has it (no translation)."""
         rest = self.joint_template + torch.einsum("bk,jck->bjc", betas, self.joint_shapedirs)
-        rotmats = [full_pose[:, 0]]
-        joints = [rest[:, 0]]
-        for joint, parent in enumerate(SMPL24_PARENTS):
-            if parent < 0:
-                continue
-            rotmats.append(rotmats[parent] @ full_pose[:, joint])
-            bone = (rest[:, joint] - rest[:, parent])[..., None]
-            joints.append(joints[parent] + (rotmats[parent] @ bone)[..., 0])
+        rotmats, joints = full_pose[:, :1], rest[:, :1]
+        for generation in _GENERATIONS:
+            above = rotmats[:, generation.parents_at]
+            bones = (rest[:, generation.joints] - rest[:, generation.parents])[..., None]
+            turned = joints[:, generation.parents_at] + (above @ bones)[..., 0]
+            joints = torch.cat([joints, turned], 1)
+            rotmats = torch.cat([rotmats, above @ full_pose[:, generation.joints]], 1)
         return Posed(
-            joints=torch.stack(joints, 1), global_rotmat=torch.stack(rotmats, 1), rest_joints=rest
+            joints=joints[:, _IN_ORDER], global_rotmat=rotmats[:, _IN_ORDER], rest_joints=rest
         )
 
     def skin(

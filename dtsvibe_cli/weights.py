@@ -172,6 +172,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_of(source: str | Path) -> tuple[Path, ...]:
+    """The files of one set of weights: a registry name, or a path as :func:`read_tensors` takes it.
+
+    Raises:
+        WeightsError: A file is missing.
+    """
+    if isinstance(source, str) and source in registry():
+        return find(source)
+    return _with_siblings(Path(source))
+
+
 def read_tensors(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (on the CPU, in the precision they are stored in) and metadata of one set of weights.
 
@@ -183,10 +194,7 @@ def read_tensors(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]
         WeightsError: A file is missing, truncated, no safetensors, or its shards do not belong
             together.
     """
-    if isinstance(source, str) and source in registry():
-        paths = find(source)
-    else:
-        paths = _with_siblings(Path(source))
+    paths = files_of(source)
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, Any] | None = None
     for path in paths:

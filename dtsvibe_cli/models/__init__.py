@@ -1,1 +1,1 @@
-"""Placeholder, see style."""
+"""Networks: one file for each block of the paper, and the frozen networks they ride on."""

@@ -28,7 +28,9 @@ def landmark_features(
     the third column is the keypoint's score, and a keypoint with score 0 counts as not given.
     """
     given = keypoints[..., 2:] > 0
-    points = torch.where(given, keypoints[..., :2].clamp(-2, 2), torch.zeros_like(keypoints[..., :2]))
+    points = torch.where(
+        given, keypoints[..., :2].clamp(-2, 2), torch.zeros_like(keypoints[..., :2])
+    )
     return torch.cat(
         [
             landmarks.clamp(-2, 2).flatten(-2),
@@ -51,9 +53,7 @@ class LandmarkBackbone(nn.Module):
             nn.Linear(LANDMARK_FEATURES, d_model), nn.GELU(), nn.Linear(d_model, d_model)
         )
 
-    def extract(
-        self, frames: Float[Tensor, "batch feature"]
-    ) -> Float[Tensor, "batch feature"]:
+    def extract(self, frames: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
         """Feature of each frame; the landmarks are the feature."""
         return frames
 

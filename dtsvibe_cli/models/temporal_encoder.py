@@ -21,7 +21,14 @@ class TransformerTemporalEncoder(nn.Module):
     """Every frame of the window looks at every other; positions are learned."""
 
     def __init__(
-        self, *, d_model: int, heads: int, layers: int, feedforward: int, window: int, dropout: float
+        self,
+        *,
+        d_model: int,
+        heads: int,
+        layers: int,
+        feedforward: int,
+        window: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.randn(window, d_model) * 0.02)

@@ -48,9 +48,7 @@ class Losses:
         return weighted / weights.joints_3d
 
 
-def predicted_joints(
-    theta: Theta, body: BodyModel
-) -> Float[Tensor, "window time 24 3"]:
+def predicted_joints(theta: Theta, body: BodyModel) -> Float[Tensor, "window time 24 3"]:
     """Joints of predicted bodies relative to the pelvis, metres."""
     shape = theta.full_pose.shape[:2]
     posed = body.pose(theta.full_pose.flatten(0, 1), theta.betas.flatten(0, 1))

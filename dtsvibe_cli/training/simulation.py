@@ -121,12 +121,14 @@ class Simulator:
         relative = (vertices - posed.joints[:, :1]).unflatten(0, (windows, time))
         before = torch.cat([relative[:, :1], relative[:, :-1]], 1)
         before = before - clean.root_step_m[:, :, None]
-        before = (before.flatten(0, 1) + posed.joints[:, :1]) 
+        before = before.flatten(0, 1) + posed.joints[:, :1]
         then = project(before).unflatten(0, (windows, time))
         at = (now - middle[:, :, None]) / side[..., None, None] + 0.5
         moved = (now - then) / side[..., None, None]
         moved[:, 0] = torch.where(
-            torch.rand(windows, 1, 1, generator=generator) < 0.15, 0.0, moved[:, 1] if time > 1 else 0.0
+            torch.rand(windows, 1, 1, generator=generator) < 0.15,
+            0.0,
+            moved[:, 1] if time > 1 else 0.0,
         )
         return splat_flow(at, depth, moved, self.flow_side, generator)
 

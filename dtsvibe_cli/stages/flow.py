@@ -1,0 +1,128 @@
+"""Optical flow between two frames under one crop transform (paper, section 3.1: flow on the fly).
+
+Flow is measured at each place of the newer crop: how far what is there now has come since the frame before,
+in units of the crop's side. Because both frames are cut with the same transform, a moving crop is not mistaken
+for a moving body.
+"""
+
+from pathlib import Path
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from dtsvibe_cli.errors import ConfigError, WeightsError
+
+CROP_SIDE_PX: Final = 128
+"""Side of the crops that flow is measured on."""
+
+
+class FlowEstimator(Protocol):
+    """Measures how the picture moved."""
+
+    name: str
+
+    def __call__(
+        self,
+        before: UInt8[np.ndarray, "crop side side 3"],
+        now: UInt8[np.ndarray, "crop side side 3"],
+    ) -> Float[np.ndarray, "crop 2 side side"]:
+        """Motion into ``now`` at each of its pixels, in units of the side."""
+        ...
+
+
+def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
+    """A flow estimator by name.
+
+    Args:
+        name: ``auto`` (DIS), ``dis``, or the path of weights of torchvision's RAFT (small or large).
+        device: Where RAFT runs.
+
+    Raises:
+        ConfigError: It is neither a name nor a file.
+        WeightsError: The file does not hold RAFT weights.
+    """
+    if name in ("auto", "dis"):
+        return DisFlow()
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no flow estimator and no file '{name}': give auto, dis, or the path of "
+            "torchvision's RAFT weights (raft_small_C_T_V2-01064c6d.pth)."
+        )
+    return RaftFlow(path, device)
+
+
+class DisFlow:
+    """OpenCV's Dense Inverse Search (Kroeger et al. 2016): about a millisecond a crop on one core."""
+
+    name = "dis"
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def __call__(
+        self,
+        before: UInt8[np.ndarray, "crop side side 3"],
+        now: UInt8[np.ndarray, "crop side side 3"],
+    ) -> Float[np.ndarray, "crop 2 side side"]:
+        """Motion into ``now`` at each of its pixels, in units of the side."""
+        side = now.shape[1]
+        flows = []
+        for old, new in zip(before, now, strict=True):
+            back = self._dis.calc(_gray(new), _gray(old), np.zeros((side, side, 2), np.float32))
+            flows.append(-back.transpose(2, 0, 1) / side)
+        return np.stack(flows).astype(np.float32)
+
+
+def _gray(rgb: UInt8[np.ndarray, "side side 3"]) -> UInt8[np.ndarray, "side side"]:
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return np.asarray(gray, dtype=np.uint8)
+
+
+class RaftFlow:
+    """RAFT (Teed and Deng 2020) as torchvision builds it, with weights the user has."""
+
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
+        from torchvision.models.optical_flow import raft_large, raft_small
+
+        try:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+            small = "update_block.motion_encoder.convcorr2.0.weight" not in state
+            network = raft_small(weights=None) if small else raft_large(weights=None)
+            network.load_state_dict(state, strict=True)
+        except Exception as error:
+            raise WeightsError(
+                f"{weights} does not hold weights of torchvision's RAFT (small or large)."
+            ) from error
+        self.name = "raft_small" if small else "raft_large"
+        self._network = network.eval().to(device)
+        self._device = device
+
+    def __call__(
+        self,
+        before: UInt8[np.ndarray, "crop side side 3"],
+        now: UInt8[np.ndarray, "crop side side 3"],
+    ) -> Float[np.ndarray, "crop 2 side side"]:
+        """Motion into ``now`` at each of its pixels, in units of the side."""
+
+        def tensor(rgb: UInt8[np.ndarray, "crop side side 3"]) -> torch.Tensor:
+            return torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2) / 127.5 - 1
+
+        with torch.inference_mode():
+            back = self._network(tensor(now), tensor(before))[-1]
+        flow: Float[np.ndarray, "crop 2 side side"] = -back.float().cpu().numpy() / now.shape[1]
+        return flow
+
+
+def shrink_flow(
+    flow: Float[np.ndarray, "crop 2 large large"], side: int
+) -> Float[np.ndarray, "crop 2 side side"]:
+    """Flow averaged over the cells of a coarser grid, as the network takes it."""
+    resized = [
+        cv2.resize(field.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_AREA)
+        for field in flow
+    ]
+    return np.stack(resized).transpose(0, 3, 1, 2)

@@ -1,0 +1,149 @@
+"""From one person's observations to the finished motion: estimate, refine, smooth, measure."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtsvibe_cli.datatypes import (
+    Observations,
+    PersonMotion,
+    PinholeCamera,
+    SmplParams,
+    Track,
+    WeakPerspectiveCamera,
+)
+from dtsvibe_cli.geometry.cameras import project, translation_to_crop_camera
+from dtsvibe_cli.models.dts_vibe import DtsVibe
+from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.stages.estimation import (
+    Estimate,
+    Timeline,
+    estimate_timeline,
+    split_timelines,
+)
+from dtsvibe_cli.stages.evidence import gather_evidence
+from dtsvibe_cli.stages.refinement import refine
+from dtsvibe_cli.stages.sides import settle_sides
+from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionSettings:
+    """How one person's motion is made."""
+
+    window_stride: int = 8
+    refine: bool = True
+    smooth_s: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeMotion:
+    """The motion, and what was mended on the way."""
+
+    person: PersonMotion
+    swapped_landmarks: int
+    """Frames in which the pose network had left and right confused."""
+    swapped_keypoints: int
+    """Frames in which the detector had."""
+
+
+def make_motion(
+    seen: Observations,
+    network: DtsVibe,
+    body: BodyModel,
+    camera: PinholeCamera,
+    settings: MotionSettings,
+) -> MadeMotion:
+    """The motion of one person, in every frame from first to last sight except long absences."""
+    sides = settle_sides(seen)
+    seen = sides.observations
+    timelines = split_timelines(seen)
+    estimates = [
+        estimate_timeline(network, seen, timeline, camera, stride=settings.window_stride)
+        for timeline in timelines
+    ]
+    estimate = Estimate(
+        full_pose=torch.cat([part.full_pose for part in estimates]),
+        betas=_common_betas(estimates),
+        pelvis_m=torch.cat([part.pelvis_m for part in estimates]),
+        crops_cxcys=torch.cat([part.crops_cxcys for part in estimates]),
+    )
+    if settings.refine:
+        squares = estimate.crops_cxcys.double().numpy()
+        evidence = gather_evidence(seen, timelines, squares, camera)
+        estimate = refine(estimate, evidence, body, camera)
+    estimate = _smoothed(estimate, timelines, settings.smooth_s)
+    return MadeMotion(
+        person=_person(estimate, seen, timelines, body, camera),
+        swapped_landmarks=int(sides.landmarks_swapped.sum()),
+        swapped_keypoints=int(sides.keypoints_swapped.sum()),
+    )
+
+
+def _common_betas(estimates: list[Estimate]) -> Tensor:
+    """One body for all stretches: the weighted median, a stretch counting by its frames."""
+    rows = [part.betas.expand(len(part.full_pose), -1) for part in estimates]
+    return torch.cat(rows).median(0).values
+
+
+def _smoothed(estimate: Estimate, timelines: list[Timeline], smooth_s: float) -> Estimate:
+    """Each stretch filtered by itself; positions along the viewing ray and in depth."""
+    lengths = [len(timeline.frame_index) for timeline in timelines]
+    poses, pelvises = [], []
+    for timeline, pose, pelvis in zip(
+        timelines, estimate.full_pose.split(lengths), estimate.pelvis_m.split(lengths), strict=True
+    ):
+        poses.append(smooth_rotations(pose, timeline.time_s, smooth_s))
+        pelvises.append(smooth_values(pelvis, timeline.time_s, smooth_s))
+    return replace(estimate, full_pose=torch.cat(poses), pelvis_m=torch.cat(pelvises))
+
+
+def _person(
+    estimate: Estimate,
+    seen: Observations,
+    timelines: list[Timeline],
+    body: BodyModel,
+    camera: PinholeCamera,
+) -> PersonMotion:
+    frame_index = np.concatenate([timeline.frame_index for timeline in timelines])
+    observed = np.concatenate([timeline.observed for timeline in timelines])
+    betas = estimate.betas[None].expand(len(frame_index), -1)
+    posed = body.pose(estimate.full_pose, betas)
+    transl = estimate.pelvis_m - posed.joints[:, 0]
+    joints = posed.joints + transl[:, None]
+    weak = translation_to_crop_camera(estimate.pelvis_m, estimate.crops_cxcys, camera)
+
+    def array(values: Tensor) -> np.ndarray:
+        return values.contiguous().numpy()
+
+    return PersonMotion(
+        track=_whole_track(seen.track, frame_index, observed),
+        smpl=SmplParams(
+            global_orient=array(estimate.full_pose[:, 0]),
+            body_pose=array(estimate.full_pose[:, 1:]),
+            betas=array(betas),
+            transl=array(transl),
+        ),
+        camera=WeakPerspectiveCamera(
+            scale=array(weak[:, 0]), tx=array(weak[:, 1]), ty=array(weak[:, 2])
+        ),
+        crops_cxcys=array(estimate.crops_cxcys),
+        joints_cam=array(joints),
+        joints_px=array(project(joints, camera.focal_length_px, camera.center_px)),
+        observed=observed,
+    )
+
+
+def _whole_track(track: Track, frame_index: np.ndarray, observed: np.ndarray) -> Track:
+    """The track with interpolated boxes and score 0 in frames in which the person was not seen."""
+    boxes = [np.interp(frame_index, track.frame_index, column) for column in track.boxes_xyxy.T]
+    scores = np.zeros(len(frame_index))
+    scores[observed] = track.scores[np.isin(track.frame_index, frame_index)]
+    return Track(
+        track_id=track.track_id,
+        frame_index=frame_index,
+        boxes_xyxy=np.stack(boxes, axis=1),
+        scores=scores,
+    )

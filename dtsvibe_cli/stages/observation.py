@@ -1,0 +1,239 @@
+"""What is seen of each followed person: crop, landmarks and flow, one row a frame.
+
+Works frame by frame and keeps only numbers, so that memory does not grow with the size of the picture.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from dtsvibe_cli.datatypes import Observations, Track
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33, COCO17
+from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
+from dtsvibe_cli.stages import flow as flow_stage
+from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
+
+UPRIGHT_WITHIN_RAD: Final = np.deg2rad(50)
+"""Crops are turned only for people who lean more than this: the pose network copes with less."""
+
+_COCO_TORSO: Final = tuple(
+    COCO17.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
+)
+_BLAZEPOSE_TORSO: Final = tuple(
+    BLAZEPOSE33.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
+)
+
+
+@dataclass
+class _Rows:
+    """The growing rows of one track."""
+
+    frame_index: list[int] = field(default_factory=list)
+    time_s: list[float] = field(default_factory=list)
+    boxes: list[Float[np.ndarray, "4"]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    crops: list[Float[np.ndarray, "4"]] = field(default_factory=list)
+    landmarks: list[Float[np.ndarray, "33 2"]] = field(default_factory=list)
+    visibility: list[Float[np.ndarray, " 33"]] = field(default_factory=list)
+    world: list[Float[np.ndarray, "33 3"]] = field(default_factory=list)
+    keypoints: list[Float[np.ndarray, "17 3"]] = field(default_factory=list)
+    flow: list[Float[np.ndarray, "2 side side"]] = field(default_factory=list)
+    colours: list[Float[np.ndarray, "56"]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenTrack:
+    """One tracker identity: what was observed, and its mean colours for stitching."""
+
+    observations: Observations
+    colours: Float[np.ndarray, "56"] | None
+
+
+class Observer:
+    """Runs the pose network and the flow estimator on every followed person."""
+
+    def __init__(
+        self,
+        pose_network: BlazePoseLandmarks,
+        flow: flow_stage.FlowEstimator,
+        *,
+        flow_side: int,
+        device: str = "cpu",
+    ) -> None:
+        self._network = pose_network
+        self._flow = flow
+        self._flow_side = flow_side
+        self._device = device
+        self._rows: dict[int, _Rows] = {}
+        self._before: FollowedFrame | None = None
+
+    def watch(
+        self, followed: Iterable[FollowedFrame], on_frame: Callable[[int], None] | None = None
+    ) -> Iterator[float]:
+        """Take in every frame; yields the time of each, seconds."""
+        for frame in followed:
+            if frame.people:
+                self._observe(frame)
+            self._before = frame
+            if on_frame is not None:
+                on_frame(frame.frame.index)
+            yield frame.frame.time_s
+
+    def tracks(self) -> dict[int, SeenTrack]:
+        """Everything observed so far, by tracker identity."""
+        return {track_id: _seen(track_id, rows) for track_id, rows in self._rows.items()}
+
+    def _observe(self, frame: FollowedFrame) -> None:
+        rows = [self._rows.setdefault(person.track_id, _Rows()) for person in frame.people]
+        crops = np.stack(
+            [
+                np.append(person.crop_cxcys, _lean(person, row))
+                for person, row in zip(frame.people, rows, strict=True)
+            ]
+        )
+        pictures = np.stack([cut(frame.frame.rgb, crop, CROP_SIDE_PX) for crop in crops])
+        with torch.inference_mode():
+            tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
+            seen = self._network(tensor.contiguous())
+        landmarks = seen.landmarks_px.double().cpu().numpy()
+        world = seen.world_m.double().cpu().numpy()
+        visibility = seen.visibility.double().cpu().numpy()
+        flows = self._flows(frame)
+        for k, (person, row) in enumerate(zip(frame.people, rows, strict=True)):
+            turn = _turn(crops[k, 3])
+            row.frame_index.append(frame.frame.index)
+            row.time_s.append(frame.frame.time_s)
+            row.boxes.append(person.box_xyxy)
+            row.scores.append(person.score)
+            row.crops.append(crops[k])
+            row.landmarks.append(from_crop(landmarks[k], crops[k], CROP_SIDE_PX))
+            row.visibility.append(visibility[k])
+            row.world.append(np.concatenate([world[k, :, :2] @ turn.T, world[k, :, 2:]], 1))
+            row.keypoints.append(person.keypoints)
+            row.flow.append(flows[k].astype(np.float16))
+            if person.colours is not None:
+                row.colours.append(person.colours)
+
+    def _flows(self, frame: FollowedFrame) -> Float[np.ndarray, "person 2 side side"]:
+        """Flow into this frame; zeros for people who were not there a frame ago."""
+        side = self._flow_side
+        flows = np.zeros((len(frame.people), 2, side, side), dtype=np.float32)
+        before = self._before
+        if before is None or before.frame.index + 1 != frame.frame.index:
+            return flows
+        there = {person.track_id for person in before.people}
+        rows = [k for k, person in enumerate(frame.people) if person.track_id in there]
+        if not rows:
+            return flows
+        upright = [np.append(frame.people[k].crop_cxcys, 0.0) for k in rows]
+        size = flow_stage.CROP_SIDE_PX
+        old = np.stack([cut(before.frame.rgb, crop, size) for crop in upright])
+        new = np.stack([cut(frame.frame.rgb, crop, size) for crop in upright])
+        flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
+        return flows
+
+
+def cut(
+    rgb: UInt8[np.ndarray, "height width 3"], crop_cxcysa: Float[np.ndarray, "4"], side: int
+) -> UInt8[np.ndarray, "side side 3"]:
+    """The crop as a small picture; beyond the image's edge its last pixels go on, as in MediaPipe."""
+    scale = crop_cxcysa[2] / side
+    matrix = np.empty((2, 3))
+    matrix[:, :2] = _turn(crop_cxcysa[3]) * scale
+    # OpenCV counts from the centre of the first pixel, we count from its corner.
+    corner = crop_cxcysa[:2] - matrix[:, :2] @ np.full(2, side / 2)
+    matrix[:, 2] = corner + matrix[:, :2] @ np.full(2, 0.5) - 0.5
+    picture = cv2.warpAffine(
+        rgb,
+        matrix,
+        (side, side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def from_crop(
+    points: Float[np.ndarray, "point 2"], crop_cxcysa: Float[np.ndarray, "4"], side: int
+) -> Float[np.ndarray, "point 2"]:
+    """Points of a crop picture in pixels of the full image."""
+    centred = (points - side / 2) * (crop_cxcysa[2] / side)
+    placed: Float[np.ndarray, "point 2"] = centred @ _turn(crop_cxcysa[3]).T + crop_cxcysa[:2]
+    return placed
+
+
+def _turn(angle: float) -> Float[np.ndarray, "2 2"]:
+    """From the crop's axes to the image's, for a crop turned clockwise (as seen) by the angle."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _lean(person: FollowedPerson, row: _Rows) -> float:
+    """How far the crop has to be turned so that the person is upright in it; 0 when nearly so.
+
+    Read from the detector's keypoints where there are some, else from the frame before.
+    """
+    torso = person.keypoints[list(_COCO_TORSO)]
+    if (torso[:, 2] > 0.2).all():
+        points = torso[:, :2]
+    elif row.landmarks:
+        points = row.landmarks[-1][list(_BLAZEPOSE_TORSO)]
+    else:
+        return 0.0
+    up = points[2:].mean(0) - points[:2].mean(0)
+    angle = float(np.arctan2(up[0], -up[1]))
+    return angle if abs(angle) > UPRIGHT_WITHIN_RAD else 0.0
+
+
+def _seen(track_id: int, rows: _Rows) -> SeenTrack:
+    track = Track(
+        track_id=track_id,
+        frame_index=np.array(rows.frame_index),
+        boxes_xyxy=np.stack(rows.boxes),
+        scores=np.array(rows.scores),
+    )
+    observations = Observations(
+        track=track,
+        crops_cxcysa=np.stack(rows.crops),
+        landmarks_px=np.stack(rows.landmarks),
+        visibility=np.stack(rows.visibility),
+        world_landmarks_m=np.stack(rows.world),
+        keypoints=np.stack(rows.keypoints),
+        flow=np.stack(rows.flow),
+        time_s=np.array(rows.time_s),
+    )
+    return SeenTrack(
+        observations=observations, colours=np.mean(rows.colours, 0) if rows.colours else None
+    )
+
+
+def join(parts: list[Observations], track_id: int) -> Observations:
+    """Several tracks of one person as one, frames in order; of a frame seen twice the surer row stays."""
+    index = np.concatenate([part.track.frame_index for part in parts])
+    scores = np.concatenate([part.track.scores for part in parts])
+    order = np.lexsort((-scores, index))
+    keep = order[np.append(True, np.diff(index[order]) > 0)]
+
+    def rows(name: str, of_track: bool = False) -> np.ndarray:
+        return np.concatenate([getattr(p.track if of_track else p, name) for p in parts])[keep]
+
+    return Observations(
+        track=Track(
+            track_id=track_id,
+            frame_index=rows("frame_index", of_track=True),
+            boxes_xyxy=rows("boxes_xyxy", of_track=True),
+            scores=rows("scores", of_track=True),
+        ),
+        crops_cxcysa=rows("crops_cxcysa"),
+        landmarks_px=rows("landmarks_px"),
+        visibility=rows("visibility"),
+        world_landmarks_m=rows("world_landmarks_m"),
+        keypoints=rows("keypoints"),
+        flow=rows("flow"),
+        time_s=rows("time_s"),
+    )

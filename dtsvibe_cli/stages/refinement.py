@@ -1,0 +1,251 @@
+"""Fit to the picture at test time: the paper's 2D, smoothness and flow terms over a whole track.
+
+Starts from the network's answer and moves joint rotations, body and position by gradient descent. Only joints and
+landmarks are posed, never the mesh, so an iteration costs milliseconds.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dtsvibe_cli.datatypes import PinholeCamera
+from dtsvibe_cli.geometry.cameras import project
+from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
+from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
+from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.stages.estimation import Estimate
+from dtsvibe_cli.stages.evidence import BONES, Evidence
+
+REFERENCE_STEP_S: Final = 1 / 60
+"""Frame time at which the weight of the smoothness term is stated."""
+
+MAX_FRAMES: Final = 600
+"""Longer tracks are refined piece by piece, with the body found on the best seen piece."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineSettings:
+    """Weights of the terms and length of the descent."""
+
+    iterations: int = 150
+    learning_rate: float = 0.02
+    landmarks_2d: float = 1.0
+    bone_directions: float = 1.0
+    smoothness: float = 8.0
+    flow: float = 0.1
+    pose_prior: float = 0.05
+    shape_prior: float = 0.002
+    robust_scale: float = 0.03
+    """Reprojection errors far beyond this fraction of the body's size count as outliers."""
+
+
+@dataclass
+class _Unknowns:
+    """What the descent moves."""
+
+    pose6d: Float[Tensor, "frame 24 6"]
+    betas: Float[Tensor, " 10"]
+    ray: Float[Tensor, "frame 2"]
+    """Viewing ray of the pelvis: x / z and y / z."""
+    log_depth: Float[Tensor, " frame"]
+
+    @property
+    def pelvis_m(self) -> Float[Tensor, "frame 3"]:
+        depth = self.log_depth.exp()[:, None]
+        return torch.cat([self.ray * depth, depth], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Body:
+    """The posed body of one iteration."""
+
+    rotmat: Float[Tensor, "frame 24 3 3"]
+    joints: Float[Tensor, "frame 24 3"]
+    landmarks: Float[Tensor, "frame 33 3"]
+    landmarks_px: Float[Tensor, "frame 33 2"]
+
+
+def refine(
+    start: Estimate,
+    evidence: Evidence,
+    body: BodyModel,
+    camera: PinholeCamera,
+    settings: RefineSettings | None = None,
+) -> Estimate:
+    """The estimate moved towards the evidence.
+
+    Args:
+        start: The network's answer for the frames of ``evidence``.
+        evidence: What was seen, one row a frame.
+        body: Body model whose landmarks are compared.
+        camera: The full image's camera.
+        settings: Weights; None for the defaults.
+    """
+    settings = settings or RefineSettings()
+    num_frames = len(start.full_pose)
+    if num_frames <= MAX_FRAMES:
+        return _refine_piece(start, evidence, body, camera, settings, fix_body=False)
+    num_pieces = math.ceil(num_frames / MAX_FRAMES)
+    pieces = [
+        range(int(p[0]), int(p[-1]) + 1) for p in np.array_split(np.arange(num_frames), num_pieces)
+    ]
+    best = max(pieces, key=lambda p: float(evidence.landmark_weight[p.start : p.stop].mean()))
+    first = _cut(start, best)
+    known = _refine_piece(first, evidence.cut(best), body, camera, settings, fix_body=False).betas
+    parts = [
+        _refine_piece(
+            replace(_cut(start, piece), betas=known),
+            evidence.cut(piece),
+            body,
+            camera,
+            settings,
+            fix_body=True,
+        )
+        for piece in pieces
+    ]
+    return Estimate(
+        full_pose=torch.cat([part.full_pose for part in parts]),
+        betas=known,
+        pelvis_m=torch.cat([part.pelvis_m for part in parts]),
+        crops_cxcys=start.crops_cxcys,
+    )
+
+
+def _cut(estimate: Estimate, rows: range) -> Estimate:
+    part = slice(rows.start, rows.stop)
+    return replace(
+        estimate,
+        full_pose=estimate.full_pose[part],
+        pelvis_m=estimate.pelvis_m[part],
+        crops_cxcys=estimate.crops_cxcys[part],
+    )
+
+
+def _refine_piece(
+    start: Estimate,
+    evidence: Evidence,
+    body: BodyModel,
+    camera: PinholeCamera,
+    settings: RefineSettings,
+    *,
+    fix_body: bool,
+) -> Estimate:
+    landmarks_of = LandmarkRegressor(body)
+    depth = start.pelvis_m[:, 2].clamp_min(0.3)
+    unknowns = _Unknowns(
+        pose6d=rotmat_to_rot6d(start.full_pose).clone().requires_grad_(True),
+        betas=start.betas.clone().requires_grad_(not fix_body),
+        ray=(start.pelvis_m[:, :2] / depth[:, None]).clone().requires_grad_(True),
+        log_depth=depth.log().clone().requires_grad_(True),
+    )
+    rate = settings.learning_rate
+    groups = [
+        {"params": [unknowns.pose6d], "lr": rate},
+        {"params": [unknowns.ray], "lr": 0.15 * rate},
+        {"params": [unknowns.log_depth], "lr": 0.5 * rate},
+    ]
+    if not fix_body:
+        groups.append({"params": [unknowns.betas], "lr": rate})
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.iterations)) + 0.02
+    )
+    for _ in range(settings.iterations):
+        posed = _pose(unknowns, body, landmarks_of, camera)
+        loss = _loss(posed, unknowns, start, evidence, settings)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return replace(
+        start,
+        full_pose=rot6d_to_rotmat(unknowns.pose6d.detach()),
+        betas=unknowns.betas.detach(),
+        pelvis_m=unknowns.pelvis_m.detach(),
+    )
+
+
+def _pose(
+    unknowns: _Unknowns, body: BodyModel, landmarks_of: LandmarkRegressor, camera: PinholeCamera
+) -> _Body:
+    rotmat = rot6d_to_rotmat(unknowns.pose6d)
+    betas = unknowns.betas[None].expand(len(rotmat), -1)
+    posed = body.pose(rotmat, betas)
+    place = (unknowns.pelvis_m - posed.joints[:, 0])[:, None]
+    landmarks = landmarks_of(posed, betas) + place
+    return _Body(
+        rotmat=rotmat,
+        joints=posed.joints + place,
+        landmarks=landmarks,
+        landmarks_px=project(landmarks, camera.focal_length_px, camera.center_px),
+    )
+
+
+def _loss(
+    posed: _Body, unknowns: _Unknowns, start: Estimate, evidence: Evidence, settings: RefineSettings
+) -> Float[Tensor, ""]:
+    prior = (posed.rotmat[:, 1:] - start.full_pose[:, 1:]).square().mean()
+    shape = unknowns.betas.square().mean() + (unknowns.betas - start.betas).square().mean()
+    return (
+        settings.landmarks_2d * _reprojection(posed, evidence, settings.robust_scale)
+        + settings.bone_directions * _bone_directions(posed, evidence)
+        + settings.smoothness * _unsmoothness(posed, evidence)
+        + settings.flow * _flow_mismatch(posed, evidence, settings.robust_scale)
+        + settings.pose_prior * prior
+        + settings.shape_prior * 10 * shape
+    )
+
+
+def _robust(squared: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]:
+    """Geman-McClure: quadratic near zero, one far away."""
+    return squared / (squared + scale**2)
+
+
+def _reprojection(posed: _Body, evidence: Evidence, scale: float) -> Float[Tensor, ""]:
+    """Landmarks against both networks' 2D points (paper, equation 5), relative to the body's size."""
+    size = evidence.size_px[:, None, None]
+    pose = ((posed.landmarks_px - evidence.landmarks_px) / size).square().sum(-1)
+    detector = ((coco17(posed.landmarks_px) - evidence.keypoints_px) / size).square().sum(-1)
+    return (evidence.landmark_weight * _robust(pose, scale)).mean() + (
+        evidence.keypoint_weight * _robust(detector, scale)
+    ).mean()
+
+
+def _bone_directions(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
+    """Directions of bones against the world landmarks', which carry the depth."""
+    first, second = zip(*BONES, strict=True)
+    bones = posed.landmarks[:, list(second)] - posed.landmarks[:, list(first)]
+    bones = torch.nn.functional.normalize(bones, dim=-1)
+    return (evidence.bone_weight * (1 - (bones * evidence.bones).sum(-1))).mean()
+
+
+def _unsmoothness(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
+    """Acceleration of the joints, scaled so that frame rates weigh alike; not over cuts."""
+    if len(posed.joints) < 3:
+        return posed.joints.new_zeros(())
+    size = torch.linalg.vector_norm(torch.diff(posed.joints, n=2, dim=0), dim=-1).mean(-1)
+    scale = (REFERENCE_STEP_S / evidence.step_s) ** 2
+    return scale * (size * evidence.continuous[1:]).mean()
+
+
+def _flow_mismatch(posed: _Body, evidence: Evidence, scale: float) -> Float[Tensor, ""]:
+    """Equation 9: a joint taken back along the flow should be where it was in the frame before."""
+    if len(posed.joints) < 2:
+        return posed.joints.new_zeros(())
+    now = posed.landmarks_px[1:]
+    square = evidence.squares[1:]
+    at = (now.detach() - square[:, None, :2]) / (square[:, None, 2:] / 2)
+    moved = torch.nn.functional.grid_sample(
+        evidence.flow[1:], at[:, None], align_corners=False, padding_mode="border"
+    )[:, :, 0].transpose(1, 2)
+    back = now - moved * square[:, None, 2:]
+    size = evidence.size_px[1:, None, None]
+    error = ((back - posed.landmarks_px[:-1]) / size).square().sum(-1)
+    inside = (at.abs() < 1).all(-1)
+    weight = evidence.flow_weight[1:] * inside
+    return (weight * _robust(error, scale / 2)).mean()

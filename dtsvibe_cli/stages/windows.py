@@ -1,0 +1,81 @@
+"""A track cut into overlapping windows of T frames, and predictions put together again.
+
+The paper leaves open how windows tile a video. Ours start every ``stride`` frames; where they overlap, predictions
+are blended with weights that fall towards a window's ends. Rotations are blended as matrices and projected back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dtsvibe_cli.geometry.rotations import project_to_rotmat
+from dtsvibe_cli.models.dts_vibe import Theta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Which frames of a track each window looks at."""
+
+    rows: Int[np.ndarray, "window time"]
+    """Row of the track; padding repeats the last row."""
+    valid: Bool[np.ndarray, "window time"]
+    """False in padding."""
+
+
+def cut_windows(num_frames: int, length: int, stride: int) -> Windows:
+    """Windows over ``num_frames`` rows; the last one ends with the last row.
+
+    >>> cut_windows(20, 16, 8).rows[:, 0].tolist()
+    [0, 4]
+    >>> cut_windows(3, 4, 2).valid.tolist()
+    [[True, True, True, False]]
+    """
+    starts = list(range(0, max(1, num_frames - length + 1), stride))
+    if starts[-1] + length < num_frames:
+        starts.append(num_frames - length)
+    rows = np.array(starts)[:, None] + np.arange(length)
+    return Windows(rows=np.minimum(rows, num_frames - 1), valid=rows < num_frames)
+
+
+def blend_weights(length: int) -> Float[Tensor, " time"]:
+    """A hat: 1 in the middle of a window, small but not zero at its ends."""
+    position = torch.arange(length) + 0.5
+    return torch.minimum(position, length - position) / (length / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitched:
+    """Predictions of a whole track."""
+
+    full_pose: Float[Tensor, "frame 24 3 3"]
+    betas: Float[Tensor, " 10"]
+    """One body for the whole track."""
+    camera: Float[Tensor, "frame 3"]
+
+
+def stitch(
+    theta: Theta,
+    windows: Windows,
+    num_frames: int,
+    seen: Bool[Tensor, " frame"],
+) -> Stitched:
+    """Blend overlapping windows; betas by the median over frames in which the person was ``seen``."""
+    rows = torch.from_numpy(windows.rows).flatten()
+    weight = blend_weights(windows.rows.shape[1]).expand(len(windows.rows), -1)
+    weight = (weight * torch.from_numpy(windows.valid)).flatten()
+
+    def total(values: Float[Tensor, "item ..."]) -> Float[Tensor, "frame ..."]:
+        shaped = weight.view(-1, *[1] * (values.dim() - 1))
+        out = values.new_zeros(num_frames, *values.shape[1:])
+        return out.index_add(0, rows, values * shaped)
+
+    weights = torch.zeros(num_frames).index_add(0, rows, weight)
+    use = seen[rows] & torch.from_numpy(windows.valid).flatten()
+    return Stitched(
+        full_pose=project_to_rotmat(total(theta.full_pose.flatten(0, 1))),
+        betas=theta.betas.flatten(0, 1)[use].median(0).values,
+        camera=total(theta.camera.flatten(0, 1)) / weights[:, None],
+    )
