@@ -17,7 +17,6 @@ from scipy.optimize import linear_sum_assignment
 from dtsvibe_cli.datatypes import Track
 from dtsvibe_cli.geometry.boxes import sizes
 from dtsvibe_cli.stages.appearance import likeness
-from dtsvibe_cli.stages.following import FollowedFrame
 
 MOTION_WINDOW_S: Final = 0.5
 """Time over which the velocity at a track's end is measured."""
@@ -55,50 +54,6 @@ class StitchedTracks:
     decisions: tuple[TrackDecision, ...]
 
 
-class TrackCollector:
-    """Gathers boxes, scores and colours of everybody from the frames of one pass."""
-
-    def __init__(self) -> None:
-        self._indices: dict[int, list[int]] = {}
-        self._boxes: dict[int, list[Float[np.ndarray, " 4"]]] = {}
-        self._scores: dict[int, list[float]] = {}
-        self._colours: dict[int, list[Float[np.ndarray, " 56"]]] = {}
-        self._times_s: dict[int, float] = {}
-
-    def add(self, followed: FollowedFrame) -> None:
-        """Take in one frame."""
-        self._times_s[followed.frame.index] = followed.frame.time_s
-        for person in followed.people:
-            self._indices.setdefault(person.track_id, []).append(followed.frame.index)
-            self._boxes.setdefault(person.track_id, []).append(person.box_xyxy)
-            self._scores.setdefault(person.track_id, []).append(person.score)
-            if person.colours is not None:
-                self._colours.setdefault(person.track_id, []).append(person.colours)
-
-    @property
-    def tracks(self) -> list[Track]:
-        """The tracks so far, by identity."""
-        return [
-            Track(
-                track_id=track_id,
-                frame_index=np.array(self._indices[track_id]),
-                boxes_xyxy=np.stack(self._boxes[track_id]),
-                scores=np.array(self._scores[track_id]),
-            )
-            for track_id in sorted(self._indices)
-        ]
-
-    @property
-    def appearance(self) -> dict[int, Float[np.ndarray, "56"]]:
-        """Mean colour histogram of each track."""
-        return {track_id: np.mean(seen, axis=0) for track_id, seen in self._colours.items()}
-
-    @property
-    def times_s(self) -> dict[int, float]:
-        """Presentation time of each frame index, seconds."""
-        return dict(self._times_s)
-
-
 def stitch_tracks(
     tracks: Sequence[Track],
     *,
@@ -134,14 +89,14 @@ def stitch_tracks(
     for n, group in enumerate(groups):
         frames = int(by_id[group[0]].frame_index[0]), int(by_id[group[-1]].frame_index[-1])
         if n in largest:
-            kind, reason = "kept", f"seen in {lengths[n]} frames"
+            reason = f"seen in {lengths[n]} frames"
         elif n in long_enough:
-            kind, reason = "dropped", f"not among the {max_people} largest and longest"
+            reason = f"not among the {max_people} largest and longest"
         else:
-            kind, reason = "dropped", f"seen in {lengths[n]} frames, fewer than {min_frames}"
+            reason = f"seen in {lengths[n]} frames, fewer than {min_frames}"
         decisions.append(
             TrackDecision(
-                kind="kept" if kind == "kept" else "dropped",
+                kind="kept" if n in largest else "dropped",
                 track_id=group[0],
                 frames=frames,
                 reason=reason,
@@ -150,20 +105,6 @@ def stitch_tracks(
     return StitchedTracks(
         groups=tuple(groups[n] for n in sorted(largest)), decisions=tuple(decisions)
     )
-
-
-def merge_tracks(tracks: Sequence[Track], groups: Sequence[Sequence[int]]) -> list[Track]:
-    """One track for each group, numbered from 1 in the order of the groups."""
-    by_id = {track.track_id: track for track in tracks}
-    return [
-        Track(
-            track_id=number,
-            frame_index=np.concatenate([by_id[i].frame_index for i in group]),
-            boxes_xyxy=np.concatenate([by_id[i].boxes_xyxy for i in group]),
-            scores=np.concatenate([by_id[i].scores for i in group]),
-        )
-        for number, group in enumerate(groups, start=1)
-    ]
 
 
 def _join(

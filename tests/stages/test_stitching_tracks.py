@@ -1,16 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from drawn_people import as_frame
 
 from dtsvibe_cli.datatypes import Track
 from dtsvibe_cli.stages.appearance import likeness, torso_histogram
-from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
-from dtsvibe_cli.stages.stitching_tracks import (
-    StitchedTracks,
-    TrackCollector,
-    merge_tracks,
-    stitch_tracks,
-)
+from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
 
 TIMES_S = {index: index / 30 for index in range(300)}
 
@@ -145,41 +140,15 @@ def test_no_tracks_no_people() -> None:
     assert single.groups == ((1,),)
 
 
-def test_merged_tracks_are_numbered_anew_in_the_order_of_time() -> None:
-    tracks = [_track(4, range(10)), _track(9, range(20, 25)), _track(6, range(3, 8))]
-    first, second = merge_tracks(tracks, [(4, 9), (6,)])
-    assert (first.track_id, second.track_id) == (1, 2)
-    np.testing.assert_array_equal(first.frame_index, [*range(10), *range(20, 25)])
-    np.testing.assert_array_equal(first.boxes_xyxy[10:], tracks[1].boxes_xyxy)
-    np.testing.assert_array_equal(second.scores, tracks[2].scores)
-
-
-def test_collected_frames_become_tracks_and_filled_gaps_are_reported() -> None:
-    rgb = np.zeros((4, 4, 3), dtype=np.uint8)
-    collector = TrackCollector()
-    for index in range(20):
-        box = np.array([10.0, 10, 20, 30]) + index
-        colours = np.eye(56)[index % 2] if index % 4 == 0 else None
-        person = FollowedPerson(
-            track_id=3,
-            box_xyxy=box,
-            score=0.0 if 5 <= index < 9 else 0.5,
-            keypoints=np.zeros((17, 3)),
-            crop_cxcys=np.array([15.0, 20, 25]),
-            colours=colours,
-        )
-        people = (person,) if index >= 2 else ()
-        collector.add(FollowedFrame(frame=as_frame(rgb, index), people=people))
-    (track,) = collector.tracks
-    np.testing.assert_array_equal(track.frame_index, range(2, 20))
-    np.testing.assert_array_equal(track.boxes_xyxy[0], [12, 12, 22, 32])
-    assert collector.appearance[3].sum() == pytest.approx(1)
-    stitched = stitch_tracks(
-        collector.tracks, times_s=collector.times_s, appearance=collector.appearance
-    )
-    filled, kept = stitched.decisions
-    assert (filled.kind, filled.frames) == ("gap_filled", (5, 8))
-    assert (kept.kind, kept.frames) == ("kept", (2, 19))
+def test_filled_gaps_are_reported() -> None:
+    track = _track(3, range(2, 20))
+    scores = track.scores.copy()
+    scores[3:7] = 0
+    scores[-1] = 0
+    stitched = stitch_tracks([replace(track, scores=scores)], times_s=TIMES_S)
+    assert _kinds(stitched) == [("gap_filled", 3), ("gap_filled", 3), ("kept", 3)]
+    assert [decision.frames for decision in stitched.decisions] == [(5, 8), (19, 19), (2, 19)]
+    assert "4 frames" in stitched.decisions[0].reason
 
 
 def test_histograms_tell_shirts_apart() -> None:
