@@ -38,7 +38,7 @@ _HANDS: Final = tuple(
 _COCO_FACE: Final = tuple(range(1, COCO17.index("left_shoulder")))
 
 AGREE_WITHIN: Final = 0.05
-"""The two networks agree on a joint when their points are within this fraction of the body's size."""
+"""The networks agree on a joint when their points are within this fraction of the body's size."""
 
 KEYPOINT_REACH_S: Final = 0.15
 """Detector keypoints are interpolated between looks that are at most this far from a frame."""
@@ -85,7 +85,7 @@ def gather_evidence(
     squares: Float[np.ndarray, "frame 3"],
     camera: PinholeCamera,
 ) -> Evidence:
-    """Everything that the refinement compares with, for the timelines' frames one after the other."""
+    """What the refinement compares with, for the timelines' frames one after the other."""
     rows = np.concatenate([t.source_row for t in timelines])
     observed = np.concatenate([t.observed for t in timelines])
     frames = np.concatenate([t.frame_index for t in timelines])

@@ -1,7 +1,7 @@
 """Fit to the picture at test time: the paper's 2D, smoothness and flow terms over a whole track.
 
-Starts from the network's answer and moves joint rotations, body and position by gradient descent. Only joints and
-landmarks are posed, never the mesh, so an iteration costs milliseconds.
+Starts from the network's answer and moves joint rotations, body and position by gradient descent.
+Only joints and landmarks are posed, never the mesh, so an iteration costs milliseconds.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from dtsvibe_cli.datatypes import PinholeCamera
@@ -159,7 +159,7 @@ def _refine_piece(
         posed = _pose(unknowns, body, landmarks_of, camera)
         loss = _loss(posed, unknowns, start, evidence, settings)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
     return replace(
@@ -207,7 +207,7 @@ def _robust(squared: Float[Tensor, "..."], scale: float) -> Float[Tensor, "..."]
 
 
 def _reprojection(posed: _Body, evidence: Evidence, scale: float) -> Float[Tensor, ""]:
-    """Landmarks against both networks' 2D points (paper, equation 5), relative to the body's size."""
+    """Landmarks against both networks' 2D points (paper, equation 5), over the body's size."""
     size = evidence.size_px[:, None, None]
     pose = ((posed.landmarks_px - evidence.landmarks_px) / size).square().sum(-1)
     detector = ((coco17(posed.landmarks_px) - evidence.keypoints_px) / size).square().sum(-1)
@@ -229,7 +229,7 @@ def _unsmoothness(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
     if len(posed.joints) < 3:
         return posed.joints.new_zeros(())
     size = torch.linalg.vector_norm(torch.diff(posed.joints, n=2, dim=0), dim=-1).mean(-1)
-    scale = (REFERENCE_STEP_S / evidence.step_s) ** 2
+    scale: float = (REFERENCE_STEP_S / evidence.step_s) ** 2
     return scale * (size * evidence.continuous[1:]).mean()
 
 
