@@ -229,8 +229,9 @@ def _unsmoothness(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
     if len(posed.joints) < 3:
         return posed.joints.new_zeros(())
     size = torch.linalg.vector_norm(torch.diff(posed.joints, n=2, dim=0), dim=-1).mean(-1)
-    scale: float = (REFERENCE_STEP_S / evidence.step_s) ** 2
-    return scale * (size * evidence.continuous[1:]).mean()
+    scale = (REFERENCE_STEP_S / evidence.step_s) ** 2
+    mean: Float[Tensor, ""] = (size * evidence.continuous[1:]).mean()
+    return mean * scale
 
 
 def _flow_mismatch(posed: _Body, evidence: Evidence, scale: float) -> Float[Tensor, ""]:
