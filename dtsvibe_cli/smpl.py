@@ -1,10 +1,11 @@
 """SMPL as four frozen steps: load, shape, pose, skin. Stateless linear blend skinning in torch.
 
-Written from the SMPL paper (Loper et al. 2015) alone. Works for any 24-joint model in SMPL's format: the free
-body that ships in ``weights/`` and, through :mod:`dtsvibe_cli.smpl_files`, the official files.
+Written from the SMPL paper (Loper et al. 2015) alone. Works for any 24-joint model in SMPL's
+format: the free body that ships in ``weights/`` and, through :mod:`dtsvibe_cli.smpl_files`, the
+official files.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class _Generation:
 
 
 def _generations() -> tuple[tuple[_Generation, ...], list[int]]:
-    """The tree below the root, generation by generation, and how to put its joints back in order."""
+    """The tree below the root by generation, and how to put its joints back in order."""
     posed, generations = [0], []
     while len(posed) < len(SMPL24_PARENTS):
         joints = [
@@ -77,7 +78,7 @@ class BodyModel:
     sha256: str
     """Checksum of the file it was read from."""
     landmark_vertices: tuple[tuple[int, ...], ...] = ()
-    """For each BlazePose landmark that is no joint: the vertices whose mean it is; () for joints."""
+    """For each BlazePose landmark: the vertices whose mean it is; () where it is a joint."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Whatever else the file says about itself."""
 
@@ -88,14 +89,12 @@ class BodyModel:
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "BodyModel":
         """The same model on another device or in another precision."""
-        import dataclasses
-
-        moved = {
+        moved: dict[str, Any] = {
             f.name: value.to(device, dtype if value.is_floating_point() else None)
-            for f in dataclasses.fields(self)
+            for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return dataclasses.replace(self, **moved)
+        return replace(self, **moved)
 
     def pose(
         self,
@@ -134,7 +133,7 @@ class BodyModel:
             shaped = shaped + torch.einsum("bp,vcp->bvc", feature, self.posedirs[pick])
         offset = posed.joints - (posed.global_rotmat @ posed.rest_joints[..., None])[..., 0]
         transform = torch.cat([posed.global_rotmat, offset[..., None]], dim=-1)
-        blended = torch.einsum("vj,bjc->bvc", self.weights[pick], transform.flatten(2))
+        blended: Tensor = torch.einsum("vj,bjc->bvc", self.weights[pick], transform.flatten(2))
         blended = blended.unflatten(-1, (3, 4))
         return (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
 
@@ -144,6 +143,6 @@ class BodyModel:
         betas: Float[Tensor, "batch shape"],
         transl: Float[Tensor, "batch 3"],
     ) -> Float[Tensor, "batch vertex 3"]:
-        """Vertices in the frame that ``global_orient`` and ``transl`` speak of, as smplx does it."""
+        """Vertices in the frame of ``global_orient`` and ``transl``, as smplx has them."""
         posed = self.pose(full_pose, betas)
         return self.skin(posed, betas, full_pose) + transl[:, None]

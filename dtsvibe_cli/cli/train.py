@@ -70,8 +70,8 @@ def train(
     dtsvibe train --motion cmu/ --out runs/lite --resume
     dtsvibe run dance.mp4 --weights runs/lite/network.safetensors
 
-    Every batch is new and a function of the seed and the step, so a run resumes exactly. Clips named
-    in the source as held out, and folders named test, are only validated on.
+    Every batch is new and a function of the seed and the step, so a run resumes exactly. Clips
+    named in the source as held out, and folders named test, are only validated on.
     """  # noqa: D301
     from dtsvibe_cli.training.run import train as train_network
 

@@ -1,6 +1,7 @@
 """The field's error measures on joints, for one sequence at a time.
 
-Averages over sequences are the caller's business: a second difference must never cross a sequence's border.
+Averages over sequences are the caller's business: a second difference must never cross a
+sequence's border.
 """
 
 import roma
@@ -17,7 +18,8 @@ def mpjpe(
     >>> mpjpe(torch.zeros(1, 2, 3), torch.tensor([[[3.0, 4, 0], [0, 0, 1]]]))
     tensor([3.])
     """
-    return torch.linalg.vector_norm(predicted - truth, dim=-1).mean(-1)
+    distance: Tensor = torch.linalg.vector_norm(predicted - truth, dim=-1)
+    return distance.mean(-1)
 
 
 def procrustes_align(
@@ -25,7 +27,8 @@ def procrustes_align(
 ) -> Float[Tensor, "*batch joint 3"]:
     """``predicted`` of each frame moved onto ``truth`` by the best rotation, translation and scale.
 
-    Reflections are not allowed. Right for every batch size: the layout is never guessed from the shape.
+    Reflections are not allowed. Right for every batch size: the layout is never guessed from the
+    shape.
     """
     rotation, translation, scale = roma.rigid_points_registration(
         predicted, truth, compute_scaling=True
@@ -46,6 +49,6 @@ def acceleration_error(
     predicted: Float[Tensor, "*batch frame joint 3"], truth: Float[Tensor, "*batch frame joint 3"]
 ) -> Float[Tensor, "*batch"]:
     """Mean distance between the second differences of one sequence, per frame squared."""
-    return torch.linalg.vector_norm(
-        torch.diff(predicted, n=2, dim=-3) - torch.diff(truth, n=2, dim=-3), dim=-1
-    ).mean((-1, -2))
+    error = torch.diff(predicted, n=2, dim=-3) - torch.diff(truth, n=2, dim=-3)
+    distance: Tensor = torch.linalg.vector_norm(error, dim=-1)
+    return distance.mean((-1, -2))

@@ -1,7 +1,7 @@
 """Cameras: the crop's weak perspective, the full image's pinhole, and what lies between.
 
-The network imagines a camera that looks straight at the crop's centre. Its answer is turned by the viewing ray of
-that centre into the coordinates of the real camera.
+The network imagines a camera that looks straight at the crop's centre. Its answer is turned by
+the viewing ray of that centre into the coordinates of the real camera.
 """
 
 import math
@@ -20,7 +20,7 @@ FULL_FRAME_DIAGONAL_MM: Final = 43.2666
 """Diagonal of the 36 x 24 mm picture that "35 mm equivalent" focal lengths refer to."""
 
 DEFAULT_FIELD_OF_VIEW_DEG: Final = 55.0
-"""Along the picture's diagonal, when nothing is known: between a phone's main camera and a normal lens."""
+"""Along the diagonal, when nothing is known: between a phone's camera and a normal lens."""
 
 
 def focal_from_35mm(focal_mm: float, width_px: int, height_px: int) -> float:
@@ -87,8 +87,8 @@ def crop_camera_to_translation(
 ) -> Float[Tensor, "frame 3"]:
     """Pelvis position in real camera coordinates, metres, from the crop's (s, tx, ty).
 
-    With crop side b the depth along the ray is ``2 f / (b s)`` (SPIN's formula), where f is the focal
-    length of the imagined camera: the real one's divided by the cosine of the ray's angle.
+    With crop side b the depth along the ray is ``2 f / (b s)`` (SPIN's formula), where f is the
+    focal length of the imagined camera: the real one's divided by the cosine of the ray's angle.
     """
     scale, tx, ty = weak_perspective.unbind(-1)
     principal = torch.tensor(camera.center_px, dtype=crops_cxcys.dtype)

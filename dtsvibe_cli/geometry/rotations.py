@@ -1,7 +1,7 @@
 """The only place that knows a rotation layout. Matrices act on column vectors.
 
-6D rotations come in three layouts in the field; ours is ``columns``: the first three numbers are the first
-column of the matrix, the last three the second (Zhou et al. 2019).
+6D rotations come in three layouts in the field; ours is ``columns``: the first three numbers are
+the first column of the matrix, the last three the second (Zhou et al. 2019).
 """
 
 import torch
@@ -49,19 +49,26 @@ def rotmat_to_rot6d(rotmat: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batc
 def project_to_rotmat(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotation nearest to each matrix (SVD): the mean of rotations that were added up."""
     u, _, vh = torch.linalg.svd(matrix)
-    sign = torch.det(u @ vh)
     flip = torch.ones_like(matrix[..., 0])
-    flip[..., 2] = sign
-    return (u * flip[..., None, :]) @ vh
+    flip[..., 2] = torch.det(u @ vh)
+    rotation: Tensor = (u * flip[..., None, :]) @ vh
+    return rotation
 
 
 def rotation_between(
     start: Float[Tensor, "*batch 3"], end: Float[Tensor, "*batch 3"]
 ) -> Float[Tensor, "*batch 3 3"]:
-    """The smallest rotation that carries direction ``start`` to direction ``end``."""
+    """The smallest rotation that carries direction ``start`` to direction ``end``.
+
+    Opposite directions are half a turn apart, about some axis square to both.
+    """
     a = torch.nn.functional.normalize(start, dim=-1)
     b = torch.nn.functional.normalize(end, dim=-1)
     axis = torch.linalg.cross(a, b, dim=-1)
     sin = torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
-    angle = torch.atan2(sin, (a * b).sum(-1, keepdim=True))
-    return rotvec_to_rotmat(axis / sin.clamp_min(1e-9) * angle)
+    cos = (a * b).sum(-1, keepdim=True)
+    aside = torch.nn.functional.one_hot(a.abs().argmin(-1), 3).to(a.dtype)
+    any_axis = torch.nn.functional.normalize(torch.linalg.cross(a, aside, dim=-1), dim=-1)
+    opposite = (sin < 1e-6) & (cos < 0)
+    axis = torch.where(opposite, any_axis, axis / sin.clamp_min(1e-9))
+    return rotvec_to_rotmat(axis * torch.atan2(sin, cos))

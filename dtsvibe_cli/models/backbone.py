@@ -1,7 +1,8 @@
 """V-CNN: from what one frame shows to a feature (paper, section 3.1).
 
-The paper takes a ResNet-50 that a frame-based pose network left behind. No such file may be redistributed, so
-the ``blazepose`` variant takes what the embedded BlazePose and MoveNet networks say of the frame.
+The paper takes a ResNet-50 that a frame-based pose network left behind. No such file may be
+redistributed, so the ``blazepose`` variant takes what the embedded BlazePose and MoveNet networks
+say of the frame.
 """
 
 from typing import Final
@@ -24,8 +25,9 @@ def landmark_features(
 ) -> Float[Tensor, "*batch feature"]:
     """One feature vector a frame.
 
-    ``landmarks`` and the first two columns of ``keypoints`` are in crop coordinates, [-1, 1] over the square;
-    the third column is the keypoint's score, and a keypoint with score 0 counts as not given.
+    ``landmarks`` and the first two columns of ``keypoints`` are in crop coordinates, [-1, 1] over
+    the square; the third column is the keypoint's score, and a keypoint with score 0 counts as not
+    given.
     """
     given = keypoints[..., 2:] > 0
     points = torch.where(

@@ -1,7 +1,7 @@
 """The trained network as a weights file: its configuration travels with it, loading is strict.
 
-Large matrices are stored as 8-bit integers with one scale a row (the error is below a 250th of a row's largest
-weight), so that the whole network is half the size of 16-bit floats.
+Large matrices are stored as 8-bit integers with one scale a row (the error is below a 250th of a
+row's largest weight), so that the whole network is half the size of 16-bit floats.
 """
 
 from pathlib import Path
@@ -68,7 +68,7 @@ def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsV
     packed, metadata = read_tensors(built_in_name(source))
     if metadata.get("kind") != KIND:
         raise WeightsError(
-            f"{source} does not hold a dtsvibe network; leave --weights out to use the built-in one."
+            f"{source} does not hold a dtsvibe network; leave --weights out for the built-in one."
         )
     network = build(ModelConfig.from_dict(metadata["model"]))
     try:
@@ -79,6 +79,6 @@ def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsV
 
 
 def built_in_name(source: str | Path) -> str | Path:
-    """The registry's name of a built-in network (``lite`` is ``dtsvibe_lite``); paths stay paths."""
+    """The registry's name of a built-in network (``dtsvibe_lite`` for ``lite``), or the path."""
     name = f"dtsvibe_{source}"
     return name if isinstance(source, str) and name in registry() else source

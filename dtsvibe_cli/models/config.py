@@ -1,4 +1,4 @@
-"""The network's shape as one frozen value, and the two configurations that ship: ``lite`` and ``paper``."""
+"""The network's shape as one frozen value, and its configurations: ``lite`` and ``paper``."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
@@ -35,7 +35,7 @@ class ModelConfig:
     encoder_heads: int = 8
     encoder_feedforward: int = 1024
     regressor: Literal["transformer", "hmr"] = "transformer"
-    """``transformer`` refines the coarse parameters; ``hmr`` is the iterative regressor of HMR/VIBE."""
+    """``transformer`` refines the coarse parameters; ``hmr`` is HMR's and VIBE's iterative one."""
     regressor_layers: int = 3
     regressor_heads: int = 4
     d_regressor: int = 256

@@ -1,7 +1,7 @@
 """The two-stream network of DTS-VIBE (paper, figure 2).
 
-RGB features go through the temporal encoder, flow features are added to them (late fusion), one layer gives
-coarse SMPL parameters, the regressor the final ones.
+RGB features go through the temporal encoder, flow features are added to them (late fusion), one
+layer gives coarse SMPL parameters, the regressor the final ones.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Theta:
     """SMPL parameters and crop camera of every frame of every window."""
 
     full_pose: Float[Tensor, "window time 24 3 3"]
-    """Rotation matrices; the first is ``global_orient`` as seen by a camera that looks straight at the
-    person."""
+    """Rotation matrices; the first is ``global_orient`` as seen by a camera that looks straight at
+    the person."""
     betas: Float[Tensor, "window time 10"]
     camera: Float[Tensor, "window time 3"]
     """Weak-perspective (s, tx, ty) of the crop."""
@@ -86,8 +86,9 @@ class DtsVibe(nn.Module):
     ) -> Theta:
         """SMPL parameters of windows whose per-frame features are known.
 
-        ``appearance`` comes from ``v_cnn.extract``, ``flow_features`` from ``o_cnn.extract``: a frame's
-        convolutions run once, however many windows overlap it. ``valid`` marks frames that were seen.
+        ``appearance`` comes from ``v_cnn.extract``, ``flow_features`` from ``o_cnn.extract``: a
+        frame's convolutions run once, however many windows overlap it. ``valid`` marks frames that
+        were seen.
         """
         latent = self.encoder(self.v_cnn(appearance), valid)
         if self.o_cnn is not None and flow_features is not None:
@@ -100,8 +101,8 @@ class DtsVibe(nn.Module):
         """O-CNN's features of windows of flow; None when the network has no flow stream."""
         if self.o_cnn is None:
             return None
-        features = self.o_cnn.extract(flow.flatten(0, 1))
-        return features.unflatten(0, flow.shape[:2])
+        features: Tensor = self.o_cnn.extract(flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+        return features
 
     def num_parameters(self) -> int:
         """Number of trainable parameters."""

@@ -61,7 +61,7 @@ class ResNet50FlowEncoder(nn.Module):
         self.project = nn.Linear(self.num_features, d_model)
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Start from torchvision's ImageNet ResNet-50: the first filters are averaged over colour."""
+        """Start from torchvision's ImageNet ResNet-50, its first filters averaged over colour."""
         adapted = {key: value for key, value in state.items() if not key.startswith("fc.")}
         mean = adapted["conv1.weight"].mean(1, keepdim=True)
         adapted["conv1.weight"] = torch.cat([mean, mean], dim=1)

@@ -1,8 +1,8 @@
 """From fused features to the 157 SMPL and camera numbers of each frame (paper, section 3.1).
 
-``TransformerRegressor``: one fully connected layer gives the coarse numbers, a transformer over the window
-corrects them. 157 is prime, so its tokens are embedded first. ``HmrRegressor``: the iterative one, for the
-ablation.
+``TransformerRegressor``: one fully connected layer gives the coarse numbers, a transformer over
+the window corrects them. 157 is prime, so its tokens are embedded first. ``HmrRegressor``: the
+iterative one, for the ablation.
 """
 
 import torch
@@ -14,7 +14,7 @@ from dtsvibe_cli.models.temporal_encoder import transformer_layers
 
 
 def mean_theta() -> Float[Tensor, " theta"]:
-    """A body in the rest pose that stands upright and faces the camera, filling most of the crop."""
+    """A body in the rest pose that stands upright, faces the camera and fills most of the crop."""
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
     facing = torch.tensor([1.0, 0, 0, 0, -1, 0])
     camera = torch.tensor([0.9, 0.0, 0.0])

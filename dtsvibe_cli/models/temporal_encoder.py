@@ -1,4 +1,4 @@
-"""The temporal encoder of the RGB stream (paper, section 3.1): a transformer, or a GRU for the ablation."""
+"""Temporal encoder of the RGB stream (paper, section 3.1): a transformer, or the ablation's GRU."""
 
 import torch
 from jaxtyping import Bool, Float

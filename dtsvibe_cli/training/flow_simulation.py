@@ -1,9 +1,10 @@
-"""Optical flow drawn from moving points: the nearest point of each cell wins, holes are filled, noise added."""
+"""Optical flow drawn from moving points: the nearest point wins, holes are filled, noise added."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 
 def splat_flow(
@@ -15,21 +16,22 @@ def splat_flow(
 ) -> Float[Tensor, "window time 2 side side"]:
     """Flow fields over square crops, as a real estimator would give them.
 
-    ``at`` is where each point lies, 0 to 1 over the crop; ``moved`` how far it came since the frame before, in
-    crop sides. The camera moves too: its motion is added to the person and alone fills the background.
+    ``at`` is where each point lies, 0 to 1 over the crop; ``moved`` how far it came since the frame
+    before, in crop sides. The camera moves too: its motion is added to the person and alone fills
+    the background.
     """
-    windows, time, points = depth.shape
+    windows, time = depth.shape[:2]
     num_frames = windows * time
     cell = (at * side).long().clamp(0, side - 1)
     inside = ((at >= 0) & (at < 1)).all(-1)
-    index = (torch.arange(num_frames)[:, None] * side * side).view(windows, time, 1)
-    index = (index + cell[..., 1] * side + cell[..., 0])[inside].numpy()
+    first = (torch.arange(num_frames)[:, None] * side * side).view(windows, time, 1)
+    index = (first + cell[..., 1] * side + cell[..., 0])[inside].numpy()
     order = np.argsort(-depth[inside].numpy(), kind="stable")
     field = np.zeros((num_frames * side * side, 3), dtype=np.float32)
     values = torch.cat([moved, torch.ones_like(moved[..., :1])], -1)[inside].numpy()
     field[index[order]] = values[order]  # the last write wins: the nearest point
     grid = torch.from_numpy(field).view(num_frames, side, side, 3).permute(0, 3, 1, 2)
-    blurred = torch.nn.functional.avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
+    blurred = avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
     mean = blurred[:, :2] / blurred[:, 2:].clamp_min(1e-6)
     covered = blurred[:, 2:] > 0.23
     person = torch.where(covered, mean, torch.zeros_like(mean)).view(windows, time, 2, side, side)
@@ -42,7 +44,7 @@ def _estimated(
     on_person: Float[Tensor, "window time 1 side side"],
     generator: torch.Generator,
 ) -> Float[Tensor, "window time 2 side side"]:
-    """Camera motion, spill over the outline, lost motion, noise: what estimators do to the truth."""
+    """Camera motion, spill over the outline, lost motion, noise: what estimators make of it."""
     windows, time, _, side, _ = person.shape
 
     def normal(*shape: int) -> Float[Tensor, "..."]:
@@ -57,14 +59,11 @@ def _estimated(
     textured = (torch.rand(windows, 1, 1, 1, 1, generator=generator) < 0.8).float()
     flow = (person + camera) * on_person + camera * (1 - on_person) * textured
     flow = flow.flatten(0, 1)
-    soft = torch.nn.functional.avg_pool2d(flow, 3, 1, 1, count_include_pad=False)
-    rough = torch.nn.functional.interpolate(
-        normal(windows * time, 2, 4, 4), size=(side, side), mode="bilinear", align_corners=False
-    )
-    lost = torch.nn.functional.interpolate(
-        normal(windows * time, 1, 5, 5), size=(side, side), mode="bilinear", align_corners=False
-    )
+    soft = avg_pool2d(flow, 3, 1, 1, count_include_pad=False)
+    rough = interpolate(normal(windows * time, 2, 4, 4), (side, side), mode="bilinear")
+    lost = interpolate(normal(windows * time, 1, 5, 5), (side, side), mode="bilinear")
     amount = torch.exp(normal(windows, 1, 1, 1, 1) * 0.7).expand(-1, time, -1, -1, -1).flatten(0, 1)
     noisy = soft + (rough * 0.0015 + normal(*flow.shape) * 0.0007) * amount
     noisy = noisy * (1 - 0.8 * (lost > 1.2).float())
-    return noisy.unflatten(0, (windows, time))
+    estimated: Tensor = noisy.unflatten(0, (windows, time))
+    return estimated

@@ -1,7 +1,8 @@
 """The paper's losses (equations 3 to 6), and what the ``lite`` recipe adds.
 
-Both recipes use lambda = (300, 200, 120). ``squared`` is the paper's form. ``lite`` takes distances instead of
-their squares, so that a few hopeless frames (hidden, swapped) do not rule the fit, and compares velocities too.
+``squared`` is the paper's form, with its lambda = (300, 200, 120). The ``lite`` recipe takes
+distances instead of their squares, so that a few hopeless frames (hidden, swapped) do not rule the
+fit, and compares velocities too.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def predicted_joints(theta: Theta, body: BodyModel) -> Float[Tensor, "window tim
     """Joints of predicted bodies relative to the pelvis, metres."""
     shape = theta.full_pose.shape[:2]
     posed = body.pose(theta.full_pose.flatten(0, 1), theta.betas.flatten(0, 1))
-    return (posed.joints - posed.joints[:, :1]).unflatten(0, shape)
+    joints: Tensor = (posed.joints - posed.joints[:, :1]).unflatten(0, shape)
+    return joints
 
 
 def project_weak_perspective(

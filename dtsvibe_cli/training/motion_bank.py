@@ -1,6 +1,7 @@
-"""All recorded motion in memory, at one rate, split into what is trained on and what is held out."""
+"""All recorded motion in memory, at one rate, split into what trains and what is held out."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -104,7 +105,7 @@ def _unpack(
     rotmats: np.ndarray,
     transl_m: np.ndarray,
 ) -> MotionBank:
-    spans = zip(starts[:-1], starts[1:], strict=True)
+    spans = pairwise(starts)
     return MotionBank(
         clips=tuple(
             Clip(

@@ -61,7 +61,7 @@ _EXPMAP_DIRECTIONS: Final = {
     "left_elbow": (1.0, 0.0, 0.0), "right_elbow": (-1.0, 0.0, 0.0),
     "left_wrist": (1.0, 0.0, 0.0), "right_wrist": (-1.0, 0.0, 0.0),
 }  # fmt: skip
-"""Rest bone directions of the skeleton of CMU's BVH release: legs spread by 20 degrees, arms level."""
+"""Rest bone directions of CMU's BVH release: legs spread by 20 degrees, arms level."""
 
 
 def _open_text(path: Path) -> str:
@@ -228,7 +228,7 @@ def read_bvh(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int
 
 
 def read_expmap(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int = 1) -> Motion:
-    """One recording as exponential maps (117 numbers a line, 120 frames a second), every n-th frame.
+    """One recording as exponential maps (117 numbers a line, 120 a second), every n-th frame.
 
     The files compose rotations on row vectors, so each is the transpose of ours.
     """

@@ -1,8 +1,8 @@
 """What the pose networks would say of a person: the truth, made worse in the ways they are wrong.
 
-The kinds of error: noise that lasts, jitter, joints hidden or cut off and then guessed, left and right swapped
-for a while with full confidence (and then front and back in depth), depth flattened, tilted world landmarks,
-a detector that is asked only every few frames.
+The kinds of error: noise that lasts, jitter, joints hidden or cut off and then guessed, left and
+right swapped for a while with full confidence (and then front and back in depth), depth flattened,
+tilted world landmarks, a detector that is asked only every few frames.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def add_noise(
     world_m: Float[Tensor, "window time 33 3"],
     generator: torch.Generator,
 ) -> NoisyLandmarks:
-    """Corrupt clean landmarks (crop coordinates) and clean world landmarks (metres, mid-hip origin)."""
+    """Corrupt clean landmarks (crop coordinates) and world landmarks (metres, mid-hip origin)."""
     draw = _Draw(generator)
     windows, time = landmarks.shape[:2]
     extent = landmarks.amax(2) - landmarks.amin(2)
@@ -109,7 +109,7 @@ def add_noise(
 def _hidden(
     landmarks: Float[Tensor, "window time 33 2"], draw: _Draw
 ) -> Bool[Tensor, "window time 33"]:
-    """Joints that cannot be seen: single ones, whole limbs for a while, or below the picture's edge."""
+    """Joints that cannot be seen: single ones, limbs for a while, below the picture's edge."""
     windows, time = landmarks.shape[:2]
     hidden = draw.uniform(windows, time, 33) < 0.02
     hidden |= draw.uniform(windows, 1, 33) < 0.05

@@ -1,7 +1,8 @@
 """From another skeleton's bone rotations to SMPL's 24 joints.
 
-Each bone's global rotation relative to its own rest pose is multiplied by the smallest rotation that carries
-SMPL's rest bone direction to the source's, then made local to SMPL's parents. Lengths do not matter.
+Each bone's global rotation relative to its own rest pose is multiplied by the smallest rotation
+that carries SMPL's rest bone direction to the source's, then made local to SMPL's parents. Lengths
+do not matter.
 """
 
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ def retarget(
 ) -> Float[np.ndarray, "frame 24 3 3"]:
     """Local SMPL rotations.
 
-    Both dictionaries are keyed by SMPL joint name. A joint the source lacks follows its parent; a joint
-    without a rest direction keeps the source's rotation.
+    Both dictionaries are keyed by SMPL joint name. A joint the source lacks follows its parent; a
+    joint without a rest direction keeps the source's rotation.
     """
     num_frames = len(next(iter(global_rotmats.values())))
     glob = np.zeros((num_frames, 24, 3, 3))

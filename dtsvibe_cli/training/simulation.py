@@ -1,10 +1,10 @@
 """The cheap stage: what the stages before the network would see, simulated from the body alone.
 
-Landmarks are projected and corrupted, flow is drawn from vertex motion: no image is needed, and every batch is
-new. A batch is a function of its seed, so training resumes exactly.
+Landmarks are projected and corrupted, flow is drawn from vertex motion: no image is needed, and
+every batch is new. A batch is a function of its seed, so training resumes exactly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dtsvibe_cli.landmarks import LandmarkRegressor
 from dtsvibe_cli.models.backbone import landmark_features
-from dtsvibe_cli.smpl import BodyModel, Posed
+from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.training.flow_simulation import splat_flow
 from dtsvibe_cli.training.motion_bank import MotionBank
 from dtsvibe_cli.training.observation_noise import HIPS, add_noise
@@ -36,6 +36,10 @@ class TrainingBatch:
     """Relative to the pelvis."""
     joints_crop: Float[Tensor, "window time 24 2"]
     """Projected joints in crop coordinates, [-1, 1] over the square."""
+
+    def to(self, device: torch.device | str) -> "TrainingBatch":
+        """The same batch on another device."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 class Simulator:
@@ -63,27 +67,19 @@ class Simulator:
         pose = clean.full_pose.flatten(0, 1)
         betas = clean.betas.repeat_interleave(time, 0)
         posed = self.body.pose(pose, betas)
-        pelvis = posed.joints[:, :1]
-        center = clean.distance_m.repeat_interleave(time)[:, None, None]
-        center = torch.cat([torch.zeros_like(center).expand(-1, -1, 2), center], -1)
-
-        def project(points: Float[Tensor, "frame point 3"]) -> Float[Tensor, "frame point 2"]:
-            seen = points - pelvis + center
-            return seen[..., :2] / seen[..., 2:].clamp_min(0.3)
-
-        landmarks_3d = self.landmarks_of(posed, betas)
-        image = project(landmarks_3d).unflatten(0, (windows, time))
-        middle, side = _random_crops(image, generator)
-
-        def to_crop(points: Float[Tensor, "frame point 2"]) -> Float[Tensor, "..."]:
-            points = points.unflatten(0, (windows, time))
-            return (points - middle[:, :, None]) / side[..., None, None] * 2
-
-        noisy = add_noise(to_crop(image.flatten(0, 1)), self._world(pose, windows), generator)
+        view = _View(
+            pelvis_m=posed.joints[:, :1],
+            distance_m=clean.distance_m.repeat_interleave(time)[:, None],
+            shape=(windows, time),
+        )
+        image = view.project(self.landmarks_of(posed, betas))
+        crops = _random_crops(image, generator)
+        noisy = add_noise(crops.coordinates(image), self._world(pose, windows), generator)
         features = landmark_features(
             noisy.landmarks, noisy.visibility, noisy.world_m, noisy.keypoints
         )
-        flow = self._flow(clean, posed, betas, project, middle, side, generator)
+        vertices = self.body.skin(posed, betas, vertex_ids=self.flow_vertices)
+        flow = self._flow(vertices, clean.root_step_m, view, crops, generator)
         valid = _seen_frames(windows, time, generator)
         return TrainingBatch(
             appearance=features * valid[..., None],
@@ -91,8 +87,8 @@ class Simulator:
             valid=valid,
             full_pose=clean.full_pose,
             betas=clean.betas,
-            joints_m=(posed.joints - pelvis).unflatten(0, (windows, time)),
-            joints_crop=to_crop(project(posed.joints)),
+            joints_m=(posed.joints - view.pelvis_m).unflatten(0, (windows, time)),
+            joints_crop=crops.coordinates(view.project(posed.joints)),
         )
 
     def _world(
@@ -102,41 +98,65 @@ class Simulator:
         mean = torch.zeros(len(pose), 10)
         world = self.landmarks_of(self.body.pose(pose, mean), mean)
         world = world - world[:, HIPS].mean(1, keepdim=True)
-        return world.unflatten(0, (windows, -1))
+        in_windows: Tensor = world.unflatten(0, (windows, -1))
+        return in_windows
 
     def _flow(
         self,
-        clean: CleanWindows,
-        posed: Posed,
-        betas: Float[Tensor, "frame 10"],
-        project,  # type: ignore[no-untyped-def]
-        middle: Float[Tensor, "window time 2"],
-        side: Float[Tensor, "window time"],
+        vertices: Float[Tensor, "frame vertex 3"],
+        root_step_m: Float[Tensor, "window time 3"],
+        view: "_View",
+        crops: "_Crops",
         generator: torch.Generator,
     ) -> Float[Tensor, "window time 2 side side"]:
-        windows, time = clean.full_pose.shape[:2]
-        vertices = self.body.skin(posed, betas, vertex_ids=self.flow_vertices)
-        depth = vertices[..., 2].unflatten(0, (windows, time))
-        now = project(vertices).unflatten(0, (windows, time))
-        relative = (vertices - posed.joints[:, :1]).unflatten(0, (windows, time))
-        before = torch.cat([relative[:, :1], relative[:, :-1]], 1)
-        before = before - clean.root_step_m[:, :, None]
-        before = before.flatten(0, 1) + posed.joints[:, :1]
-        then = project(before).unflatten(0, (windows, time))
-        at = (now - middle[:, :, None]) / side[..., None, None] + 0.5
-        moved = (now - then) / side[..., None, None]
-        moved[:, 0] = torch.where(
-            torch.rand(windows, 1, 1, generator=generator) < 0.15,
-            0.0,
-            moved[:, 1] if time > 1 else 0.0,
-        )
+        """Flow into each frame: where its vertices are, and where they were the frame before."""
+        relative = (vertices - view.pelvis_m).unflatten(0, view.shape)
+        before = torch.cat([relative[:, :1], relative[:, :-1]], 1) - root_step_m[:, :, None]
+        now = view.project(vertices)
+        then = view.project(before.flatten(0, 1) + view.pelvis_m)
+        side = crops.side[..., None, None]
+        moved = (now - then) / side
+        # a real first frame has no flow, but a window cut from a longer track has
+        starts = torch.rand(len(now), 1, 1, generator=generator) < 0.15
+        moved[:, 0] = torch.where(starts, 0.0, moved[:, min(1, now.shape[1] - 1)])
+        at = (now - crops.middle[:, :, None]) / side + 0.5
+        depth = vertices[..., 2].unflatten(0, view.shape)
         return splat_flow(at, depth, moved, self.flow_side, generator)
 
 
-def _random_crops(
-    image: Float[Tensor, "window time 33 2"], generator: torch.Generator
-) -> tuple[Float[Tensor, "window time 2"], Float[Tensor, "window time"]]:
-    """Centre and side of a square around the person, off by a little and for a while."""
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """The imagined camera of every frame, focal length one: it looks straight at the pelvis."""
+
+    pelvis_m: Float[Tensor, "frame 1 3"]
+    distance_m: Float[Tensor, "frame 1"]
+    shape: tuple[int, int]
+    """Windows and frames in each."""
+
+    def project(self, points: Float[Tensor, "frame point 3"]) -> Float[Tensor, "..."]:
+        """Image coordinates, (window, time, point, 2)."""
+        seen = points - self.pelvis_m
+        depth = (seen[..., 2] + self.distance_m)[..., None]
+        image: Tensor = (seen[..., :2] / depth.clamp_min(0.3)).unflatten(0, self.shape)
+        return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Crops:
+    """Squares around the person, in image coordinates."""
+
+    middle: Float[Tensor, "window time 2"]
+    side: Float[Tensor, "window time"]
+
+    def coordinates(
+        self, image: Float[Tensor, "window time point 2"]
+    ) -> Float[Tensor, "window time point 2"]:
+        """Crop coordinates, [-1, 1] over the square."""
+        return (image - self.middle[:, :, None]) / self.side[..., None, None] * 2
+
+
+def _random_crops(image: Float[Tensor, "window time 33 2"], generator: torch.Generator) -> _Crops:
+    """A square around the person, off by a little and for a while."""
     windows, time = image.shape[:2]
     low, high = image.amin(2), image.amax(2)
     extent = (high - low).amax(-1)
@@ -145,13 +165,13 @@ def _random_crops(
     wander = torch.randn(windows, 2, 2, generator=generator) * 0.05
     along = torch.linspace(0, 1, time)[None, :, None]
     off = wander[:, :1] * (1 - along) + wander[:, 1:] * along
-    return (low + high) / 2 + off * side[..., None], side
+    return _Crops(middle=(low + high) / 2 + off * side[..., None], side=side)
 
 
 def _seen_frames(
     windows: int, time: int, generator: torch.Generator
 ) -> Bool[Tensor, "window time"]:
-    """Most windows whole; some short (a track's end), some with frames in which the person was lost."""
+    """Most windows whole; some short (a track's end), some with a gap (the person was lost)."""
     frame = torch.arange(time)[None]
     kind = torch.rand(windows, 1, generator=generator)
     length = torch.randint(1, time + 1, (windows, 1), generator=generator)

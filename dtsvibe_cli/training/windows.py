@@ -1,7 +1,7 @@
 """Clean training windows: recorded motion, varied, put before a random camera.
 
-The camera looks straight at the person, as the network assumes; the result is turned by the viewing ray
-afterwards, so the network never sees lens or position effects.
+The camera looks straight at the person, as the network assumes; the result is turned by the
+viewing ray afterwards, so the network never sees lens or position effects.
 """
 
 import math
