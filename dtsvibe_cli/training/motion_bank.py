@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,13 +12,15 @@ from torch import Tensor
 
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
-from dtsvibe_cli.training.motion_readers import read_folder
+from dtsvibe_cli.training.motion_readers import motion_files, read_motion
 
 RATE_HZ: Final = 60.0
 """Rate at which motion is kept."""
 
 HELD_OUT: Final = frozenset({"02_04", "03_03", "005_13"})
 """Clips that are only validated on, with everything below a folder named ``test``."""
+
+_ARRAYS: Final = ("names", "held_out", "starts", "rotmats", "transl_m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,10 @@ class MotionBank:
     def subset(self, *, held_out: bool) -> "MotionBank":
         """Only the clips that are held out, or only those that are not."""
         clips = tuple(clip for clip in self.clips if clip.held_out == held_out)
+        if not clips and held_out:
+            raise DataError("No motion is held out: move some files to a folder named test.")
         if not clips:
-            raise DataError(
-                "The motion folder has no " + ("held-out" if held_out else "training") + " clips."
-            )
+            raise DataError("All motion is held out: keep some outside the folder named test.")
         return MotionBank(clips=clips)
 
     @property
@@ -75,26 +77,34 @@ class MotionBank:
 def load_bank(
     folder: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], cache: Path | None = None
 ) -> MotionBank:
-    """Read a folder of motion files, through a cache file when one is given."""
+    """Read a folder of motion files, through a cache file when one is given.
+
+    Raises:
+        DataError: There is no motion, or a file cannot be read.
+    """
+    paths = motion_files(folder)
+    if not paths:
+        raise DataError(f"{folder} holds no .amc, .bvh or exponential-map files.")
+    source = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in paths)
     if cache is not None and cache.is_file():
         with np.load(cache) as saved:
-            return _unpack(saved["names"], saved["held_out"], saved["starts"], saved["rotmats"],
-                           saved["transl_m"])  # fmt: skip
+            if "source" in saved and str(saved["source"]) == source:
+                return _unpack(*(saved[key] for key in _ARRAYS))
     names, held_out, rotmats, transl = [], [], [], []
-    for path, motion in read_folder(folder, smpl_rest_joints, RATE_HZ):
+    for path in paths:
+        motion = read_motion(path, smpl_rest_joints, RATE_HZ)
         names.append(motion.name)
-        held_out.append(motion.name in HELD_OUT or "test" in path.parts)
+        below = path.relative_to(folder).parts
+        held_out.append(motion.name in HELD_OUT or "test" in below)
         rotmats.append(motion.rotmats.astype(np.float32))
         transl.append(motion.transl_m.astype(np.float32))
-    if not names:
-        raise DataError(f"{folder} holds no .amc, .bvh or exponential-map files.")
     starts = np.cumsum([0] + [len(r) for r in rotmats])
     arrays = (np.array(names), np.array(held_out), starts, np.concatenate(rotmats),
               np.concatenate(transl))  # fmt: skip
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        keys = ("names", "held_out", "starts", "rotmats", "transl_m")
-        np.savez(cache, **dict(zip(keys, arrays, strict=True)))  # type: ignore[arg-type]
+        named: dict[str, Any] = dict(zip(_ARRAYS, arrays, strict=True))
+        np.savez(cache, source=np.array(source), **named)
     return _unpack(*arrays)
 
 

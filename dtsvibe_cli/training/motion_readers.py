@@ -2,9 +2,9 @@
 
 import gzip
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -147,13 +147,17 @@ def read_amc(
     )
 
 
-def _read_bvh_hierarchy(
-    lines: list[str],
-) -> tuple[list[str], list[int], list[list[float]], list[list[str]], int]:
-    names: list[str] = []
-    parents: list[int] = []
-    offsets: list[list[float]] = []
-    channels: list[list[str]] = []
+@dataclass(kw_only=True)
+class _BvhJoint:
+    name: str
+    parent: int
+    offset: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    channels: list[str] = field(default_factory=list)
+
+
+def _read_bvh_hierarchy(lines: list[str]) -> tuple[list[_BvhJoint], int]:
+    """The joints, parents first, and the number of the line that starts the motion."""
+    joints: list[_BvhJoint] = []
     stack: list[int] = []
     pending = -1
     for number, line in enumerate(lines):
@@ -161,11 +165,9 @@ def _read_bvh_hierarchy(
         if not words:
             continue
         if words[0] in ("ROOT", "JOINT"):
-            names.append(words[1].removeprefix("CC_Base_"))
-            parents.append(stack[-1] if stack else -1)
-            offsets.append([0.0, 0.0, 0.0])
-            channels.append([])
-            pending = len(names) - 1
+            parent = stack[-1] if stack else -1
+            joints.append(_BvhJoint(name=words[1].removeprefix("CC_Base_"), parent=parent))
+            pending = len(joints) - 1
         elif words[0] == "End":
             pending = -2
         elif words[0] == "{":
@@ -173,57 +175,60 @@ def _read_bvh_hierarchy(
         elif words[0] == "}":
             stack.pop()
         elif words[0] == "OFFSET" and stack[-1] >= 0:
-            offsets[stack[-1]] = [float(x) for x in words[1:4]]
+            joints[stack[-1]].offset = [float(x) for x in words[1:4]]
         elif words[0] == "CHANNELS":
-            channels[stack[-1]] = words[2:]
+            joints[stack[-1]].channels = words[2:]
         elif words[0] == "MOTION":
-            return names, parents, offsets, channels, number
-    raise DataError("The BVH file has no MOTION section.")
+            return joints, number
+    raise ValueError("it has no MOTION section")
+
+
+def _bvh_global_rotations(
+    joints: list[_BvhJoint], data: Float[np.ndarray, "frame channel"]
+) -> dict[str, Float[np.ndarray, "frame 3 3"]]:
+    rotations: dict[str, Float[np.ndarray, "frame 3 3"]] = {}
+    column = 0
+    for joint in joints:
+        turn = np.tile(np.eye(3), (len(data), 1, 1))
+        for channel in joint.channels:
+            if channel.endswith("rotation"):
+                angle = data[:, [column]]
+                axis = channel[0].lower()
+                turn = turn @ Rotation.from_euler(axis, angle, degrees=True).as_matrix()
+            column += 1
+        above = None if joint.parent < 0 else rotations[joints[joint.parent].name]
+        rotations[joint.name] = turn if above is None else above @ turn
+    return rotations
 
 
 def read_bvh(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: int = 1) -> Motion:
     """One BVH recording of the Character Creator rig (centimetres), every n-th frame."""
     lines = _open_text(path).splitlines()
-    names, parents, offsets, channels, start = _read_bvh_hierarchy(lines)
+    joints, start = _read_bvh_hierarchy(lines)
+    offsets = {joint.name: np.array(joint.offset) for joint in joints}
+    missing = (set(_BVH_BONES.values()) | set(_BVH_TIPS.values())) - offsets.keys()
+    if missing:
+        raise DataError(
+            f"{path} has no bone {sorted(missing)[0]}: BVH files are read when they are of the "
+            "Character Creator rig."
+        )
     num_frames = int(lines[start + 1].split()[1])
-    frame_time_s = float(lines[start + 2].split()[2])
     rows = [[float(x) for x in line.split()] for line in lines[start + 3 : start + 3 + num_frames]]
     width = max(map(len, rows))
     # The first row is a T-pose and in some files shorter than the others.
     data = np.array([row for row in rows[1:] if len(row) == width])[::every]
-    rotations: list[Float[np.ndarray, "frame 3 3"]] = []
-    transl = np.zeros((len(data), 3))
-    column = 0
-    for joint, names_of_channels in enumerate(channels):
-        values = data[:, column : column + len(names_of_channels)]
-        column += len(names_of_channels)
-        turn = np.tile(np.eye(3), (len(data), 1, 1))
-        for k, channel in enumerate(names_of_channels):
-            if channel.endswith("rotation"):
-                axis = channel[0].lower()
-                turn = turn @ Rotation.from_euler(axis, values[:, [k]], degrees=True).as_matrix()
-        if joint == 0:
-            transl = values[:, :3] / 100
-        parent = parents[joint]
-        rotations.append(turn if parent < 0 else rotations[parent] @ turn)
-    index = {name: k for k, name in enumerate(names)}
-    global_rotmats = {
-        smpl: rotations[index[name]] for smpl, name in _BVH_BONES.items() if name in index
-    }
+    rotations = _bvh_global_rotations(joints, data)
+    global_rotmats = {smpl: rotations[name] for smpl, name in _BVH_BONES.items()}
     tips = {**_BVH_BONES, **_BVH_TIPS}
-    directions = {
-        joint: np.array(offsets[index[tips[child]]])
-        for joint, child in AIMED_AT.items()
-        if tips[child] in index
-    }
-    for joint_name in _BVH_LEGS:
-        global_rotmats[joint_name] = global_rotmats[joint_name] @ _BVH_LEG_REST.T
-        directions[joint_name] = _BVH_LEG_REST @ directions[joint_name]
+    directions = {joint: offsets[tips[child]] for joint, child in AIMED_AT.items()}
+    for name in _BVH_LEGS:
+        global_rotmats[name] = global_rotmats[name] @ _BVH_LEG_REST.T
+        directions[name] = _BVH_LEG_REST @ directions[name]
     return Motion(
         name=_stem(path),
-        rate_hz=1 / frame_time_s / every,
+        rate_hz=1 / _bvh_frame_time_s(path) / every,
         rotmats=retarget(global_rotmats, directions, smpl_rest_joints),
-        transl_m=transl,
+        transl_m=data[:, :3] / 100,
     )
 
 
@@ -255,28 +260,51 @@ def read_expmap(path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], every: 
     )
 
 
-def read_folder(
-    folder: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], rate_hz: float = 60
-) -> Iterator[tuple[Path, Motion]]:
-    """Every recording below a folder, thinned to about the given rate."""
+def motion_files(folder: Path) -> list[Path]:
+    """Every recording below a folder.
+
+    Raises:
+        DataError: The folder is missing.
+    """
     if not folder.is_dir():
         raise DataError(f"There is no folder of motion files at {folder}.")
-    for path in sorted(folder.rglob("*")):
-        name = path.name.lower().removesuffix(".gz")
-        if name.endswith(".amc"):
-            skeletons = sorted(path.parent.glob("*.asf"))
-            if not skeletons:
-                raise DataError(f"{path} has no .asf skeleton beside it.")
-            yield path, read_amc(skeletons[0], path, smpl_rest_joints, round(120 / rate_hz))
-        elif name.endswith(".bvh"):
+    return [path for path in sorted(folder.rglob("*")) if _kind(path) is not None]
+
+
+def read_motion(
+    path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], rate_hz: float = 60
+) -> Motion:
+    """One recording, thinned to about the given rate.
+
+    Raises:
+        DataError: It cannot be read, or its skeleton is missing or of another rig.
+    """
+    try:
+        if _kind(path) == "bvh":
             every = max(1, round(1 / _bvh_frame_time_s(path) / rate_hz))
-            yield path, read_bvh(path, smpl_rest_joints, every)
-        elif name.endswith(".txt") and "expmap" in str(path.parent):
-            yield path, read_expmap(path, smpl_rest_joints, round(120 / rate_hz))
+            return read_bvh(path, smpl_rest_joints, every)
+        every = round(120 / rate_hz)
+        if _kind(path) == "expmap":
+            return read_expmap(path, smpl_rest_joints, every)
+        skeletons = sorted(path.parent.glob("*.asf"))
+        if not skeletons:
+            raise DataError(f"{path} has no .asf skeleton beside it.")
+        return read_amc(skeletons[0], path, smpl_rest_joints, every)
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise DataError(f"{path} cannot be read as motion: {error}.") from error
+
+
+def _kind(path: Path) -> Literal["amc", "bvh", "expmap"] | None:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".amc"):
+        return "amc"
+    if name.endswith(".bvh"):
+        return "bvh"
+    return "expmap" if name.endswith(".txt") and "expmap" in str(path.parent) else None
 
 
 def _bvh_frame_time_s(path: Path) -> float:
     match = re.search(r"Frame Time:\s*(\S+)", _open_text(path))
     if match is None:
-        raise DataError(f"{path} does not say its frame time.")
+        raise ValueError("it does not say its frame time")
     return float(match.group(1))

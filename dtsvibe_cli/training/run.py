@@ -53,24 +53,7 @@ def train(
     chosen = chosen if steps is None else replace(chosen, steps=steps)
     if (out / CHECKPOINT).is_file() and not resume:
         raise ConfigError(f"{out} holds a run: give --resume to go on, or another --out.")
-    if chosen.model.v_cnn != "blazepose":
-        raise ConfigError("This stage simulates landmarks; it cannot train a network on images.")
-    body = load_body_model()
-    bank = load_bank(motion, body.joint_template.double().numpy(), out / "motion.npz")
-
-    def simulator(part: MotionBank) -> Simulator:
-        side = chosen.model.flow_side
-        return Simulator(part, body, window=chosen.model.window, flow_side=side)
-
-    trainer = Trainer(
-        chosen,
-        out,
-        train=simulator(bank.subset(held_out=False)),
-        held_out=simulator(bank.subset(held_out=True)),
-        body=body,
-        device=choose_device(device),
-        workers=workers,
-    )
+    trainer = _make_trainer(chosen, motion, out, choose_device(device), workers)
     if resume and trainer.resume():
         _LOG.info("Going on from step %d.", trainer.step)
 
@@ -94,6 +77,29 @@ def train(
         "data": ACKNOWLEDGEMENT,
     }
     return save_network(trainer.averaged_network().cpu(), out / "network.safetensors", about)
+
+
+def _make_trainer(
+    config: TrainConfig, motion: Path, out: Path, device: str, workers: int
+) -> Trainer:
+    model = config.model
+    if model.v_cnn != "blazepose":
+        raise ConfigError("This stage simulates landmarks; it cannot train a network on images.")
+    body = load_body_model()
+    bank = load_bank(motion, body.joint_template.double().numpy(), out / "motion.npz")
+
+    def simulator(part: MotionBank) -> Simulator:
+        return Simulator(part, body, window=model.window, flow_side=model.flow_side)
+
+    return Trainer(
+        config,
+        out,
+        train=simulator(bank.subset(held_out=False)),
+        held_out=simulator(bank.subset(held_out=True)),
+        body=body,
+        device=device,
+        workers=workers,
+    )
 
 
 def draw_curve(log: Path, picture: Path) -> None:
