@@ -33,14 +33,14 @@ class RefineSettings:
     """Weights of the terms and length of the descent."""
 
     iterations: int = 150
-    learning_rate: float = 0.02
+    learning_rate: float = 0.04
     landmarks_2d: float = 1.0
     bone_directions: float = 1.0
     smoothness: float = 8.0
     flow: float = 0.1
     pose_prior: float = 0.05
     shape_prior: float = 0.002
-    robust_scale: float = 0.03
+    robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
 
 
@@ -136,6 +136,7 @@ def _refine_piece(
     fix_body: bool,
 ) -> Estimate:
     landmarks_of = LandmarkRegressor(body)
+    start = replace(start, pelvis_m=place(start, evidence, body, landmarks_of, camera))
     depth = start.pelvis_m[:, 2].clamp_min(0.3)
     unknowns = _Unknowns(
         pose6d=rotmat_to_rot6d(start.full_pose).clone().requires_grad_(True),
@@ -168,6 +169,38 @@ def _refine_piece(
         betas=unknowns.betas.detach(),
         pelvis_m=unknowns.pelvis_m.detach(),
     )
+
+
+def place(
+    start: Estimate,
+    evidence: Evidence,
+    body: BodyModel,
+    landmarks_of: LandmarkRegressor,
+    camera: PinholeCamera,
+) -> Float[Tensor, "frame 3"]:
+    """Where the pelvis has to be for the posed landmarks to meet the seen ones: least squares.
+
+    A landmark at X from the pelvis is seen at ray r when ``X_xy + t_xy = r * (X_z + t_z)``, which is linear in
+    the position t. Frames in which too little is seen keep the network's position.
+    """
+    betas = start.betas[None].expand(len(start.full_pose), -1)
+    with torch.no_grad():
+        posed = body.pose(start.full_pose, betas)
+        points = landmarks_of(posed, betas) - posed.joints[:, :1]
+    center = torch.tensor(camera.center_px)
+    ray = (evidence.landmarks_px - center) / camera.focal_length_px
+    weight = evidence.landmark_weight
+    one, zero = torch.ones_like(weight), torch.zeros_like(weight)
+    rows_x = torch.stack([one, zero, -ray[..., 0]], -1)
+    rows_y = torch.stack([zero, one, -ray[..., 1]], -1)
+    matrix = torch.cat([rows_x, rows_y], 1)
+    target = (ray * points[..., 2:] - points[..., :2]).transpose(1, 2).flatten(1)
+    weights = torch.cat([weight, weight], 1)[..., None]
+    normal = matrix.transpose(1, 2) @ (weights * matrix) + 1e-6 * torch.eye(3)
+    right = matrix.transpose(1, 2) @ (weights * target[..., None])
+    placed = torch.linalg.solve(normal, right)[..., 0]
+    believable = (weight.sum(1) > 4) & (placed[:, 2] > 0.3) & placed.isfinite().all(1)
+    return torch.where(believable[:, None], placed, start.pelvis_m)
 
 
 def _pose(
