@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from dtsvibe_cli.errors import WeightsError
+from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.models.config import ModelConfig
 from dtsvibe_cli.models.dts_vibe import DtsVibe, build
 from dtsvibe_cli.weights import read_tensors, registry, write_tensors
@@ -36,16 +36,22 @@ def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of :func:`pack`, in 32-bit floats."""
+    """The inverse of :func:`pack`, in 32-bit floats.
+
+    Raises:
+        WeightsError: The scales of a matrix are missing.
+    """
     state: dict[str, Tensor] = {}
     for name, value in packed.items():
         if name.endswith(SCALE_SUFFIX):
             continue
         scale = packed.get(name + SCALE_SUFFIX)
-        if scale is None:
-            state[name] = value.float() if value.is_floating_point() else value
-        else:
+        if scale is not None:
             state[name] = (value.float().flatten(1) * scale[:, None]).view(value.shape)
+        elif value.dtype == torch.int8:
+            raise WeightsError(f"The weights file is damaged: {name} has lost its scales.")
+        else:
+            state[name] = value.float() if value.is_floating_point() else value
     return state
 
 
@@ -70,10 +76,10 @@ def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsV
         raise WeightsError(
             f"{source} does not hold a dtsvibe network; leave --weights out for the built-in one."
         )
-    network = build(ModelConfig.from_dict(metadata["model"]))
     try:
+        network = build(ModelConfig.from_dict(metadata["model"]))
         network.load_state_dict(unpack(packed), strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, ConfigError) as error:
         raise WeightsError(f"{source} does not fit the network it says it holds.") from error
     return network.eval().to(device)
 

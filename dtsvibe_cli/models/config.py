@@ -43,6 +43,20 @@ class ModelConfig:
     dropout: float = 0.1
     """Dropout of both transformers, which normalise first and learn their positions."""
 
+    def __post_init__(self) -> None:
+        divisions = (
+            ("d_model", "encoder_heads", self.d_model, self.encoder_heads),
+            ("d_regressor", "regressor_heads", self.d_regressor, self.regressor_heads),
+        )
+        for width_name, heads_name, width, heads in divisions:
+            if heads < 1 or width < 1 or width % heads:
+                raise ConfigError(
+                    f"{width_name} = {width} is no multiple of {heads_name} = {heads}."
+                )
+        for name in ("window", "flow_side", "encoder_layers", "regressor_layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1.")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a weights file's metadata."""
         return asdict(self)

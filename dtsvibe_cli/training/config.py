@@ -38,6 +38,11 @@ class TrainConfig:
     validate_every: int = 500
     """Steps between validations, each of which also writes a checkpoint."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1.")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for checkpoints and weights files."""
         return asdict(self)

@@ -1,24 +1,28 @@
 """The training loop: simulate, step, validate, checkpoint; resumes exactly."""
 
 import csv
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dtsvibe_cli.errors import ConfigError
+from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.evaluation.metrics import acceleration_error, pa_mpjpe
 from dtsvibe_cli.models.dts_vibe import DtsVibe, Theta, build
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.training.config import TrainConfig
 from dtsvibe_cli.training.losses import compute_losses, predicted_joints
 from dtsvibe_cli.training.simulation import Simulator, TrainingBatch
+
+_LOG = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -123,13 +127,26 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> bool:
-        """Load the folder's checkpoint; False when there is none."""
+        """Load the folder's checkpoint; False when there is none.
+
+        From there on the run is what it would have been without the interruption.
+
+        Raises:
+            ConfigError: The checkpoint is of another model.
+            WeightsError: It is damaged.
+        """
         path = self.out / CHECKPOINT
         if not path.is_file():
             return False
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError) as error:
+            raise WeightsError(f"{path} is damaged: delete it and start again.") from error
         if saved["model"] != self.config.model.to_dict():
             raise ConfigError(f"{path} is of another model; give another --out or its own config.")
+        changed = [k for k, v in self.config.to_dict().items() if saved["config"].get(k) != v]
+        if changed:
+            _LOG.warning("The run goes on with another %s than before.", ", ".join(changed))
         self.network.load_state_dict(saved["network"])
         self.average = {key: value.to(self.device) for key, value in saved["average"].items()}
         self.optimizer.load_state_dict(saved["optimizer"])

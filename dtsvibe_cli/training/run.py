@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.models.checkpoint import save_network
-from dtsvibe_cli.pipeline import choose_device
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.training.config import TrainConfig
 from dtsvibe_cli.training.loop import CHECKPOINT, LOG, Trainer
