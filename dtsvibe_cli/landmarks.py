@@ -70,8 +70,8 @@ class LandmarkRegressor:
         return self._points @ torch.cat([posed.joints, vertices], dim=1)
 
 
-def coco17(landmarks: Float[Tensor, "*batch 33 3"]) -> Float[Tensor, "*batch 17 3"]:
-    """COCO's 17 keypoints out of the 33 BlazePose landmarks."""
+def coco17(landmarks: Float[Tensor, "*batch 33 axis"]) -> Float[Tensor, "*batch 17 axis"]:
+    """COCO's 17 keypoints out of the 33 BlazePose landmarks, in 2D or 3D."""
     return landmarks[..., list(COCO17_TO_BLAZEPOSE33), :]
 
 

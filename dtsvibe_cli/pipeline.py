@@ -1,73 +1,44 @@
 """From a video to motion, files and an overlay: the stages put together, no maths of its own."""
 
 import json
-import logging
-import platform
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
-from dtsvibe_cli import __version__
-from dtsvibe_cli.datatypes import Frame, Observations, VideoInfo, VideoMotion
-from dtsvibe_cli.errors import ConfigError, VideoError
+from dtsvibe_cli.datatypes import Observations, SmplParams, VideoInfo, VideoMotion
+from dtsvibe_cli.devices import choose_device
+from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.geometry.cameras import choose_camera
 from dtsvibe_cli.models.blazepose import load_blazepose
-from dtsvibe_cli.models.checkpoint import built_in_name, load_network
-from dtsvibe_cli.results import ResultPaths, atomic_path, save_results, save_vibe_pickle
+from dtsvibe_cli.models.checkpoint import load_network
+from dtsvibe_cli.models.dts_vibe import DtsVibe
+from dtsvibe_cli.report import Report, make_meta, make_report
+from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
+from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
-from dtsvibe_cli.stages.following import follow_people
+from dtsvibe_cli.stages.following import FollowedFrame, follow_people
 from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings, make_motion
-from dtsvibe_cli.stages.observation import Observer, join
-from dtsvibe_cli.stages.overlay import OverlayOptions, draw_video
-from dtsvibe_cli.stages.rendering import make_renderer
+from dtsvibe_cli.stages.observation import Observer, SeenTrack, join
+from dtsvibe_cli.stages.overlay import Layout, OverlayOptions, draw_video
+from dtsvibe_cli.stages.rendering import Renderer, RendererName, make_renderer
+from dtsvibe_cli.stages.rendering.views import view_rotation
 from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
 from dtsvibe_cli.stages.tracking import Tracker, make_tracker
 from dtsvibe_cli.timing import Stopwatch
-from dtsvibe_cli.video import probe, read_frames, record_webcam
-from dtsvibe_cli.weights import files_of, sha256_of
-
-_LOG = logging.getLogger(__name__)
+from dtsvibe_cli.video import probe, read_frames
 
 OnProgress = Callable[[str, int, int | None], None]
 """Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonReport:
-    """What happened to one person."""
-
-    track_id: int
-    frames: tuple[int, int]
-    num_frames: int
-    num_filled_frames: int
-    """Frames in which the person was not seen and the motion was made up."""
-    swapped_landmarks: int
-    """Frames in which the pose network had left and right confused, mended."""
-    swapped_keypoints: int
-    """Frames in which the detector had."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """How a run went: plain values, ready for JSON."""
-
-    num_frames: int
-    people: tuple[PersonReport, ...]
-    tracks: tuple[dict[str, Any], ...]
-    """Every track that was kept, dropped, merged or filled, and why."""
-    seconds: dict[str, float]
-    """Time of each stage; stages may contain others."""
-    versions: dict[str, str]
-    renderer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +48,7 @@ class RunResult:
     motion: VideoMotion
     report: Report
     written: tuple[Path, ...]
+    """The overlay when one was drawn, then the other files."""
 
 
 def estimate_video(
@@ -107,11 +79,12 @@ def estimate_video(
         detector: ``movenet``, an ultralytics model by name or file, or a detector of your own.
         detect_every: Frames from one detection to the next; people are followed in between.
         tracker: ``bytetrack``, ``botsort``, or a tracker of your own.
-        flow: ``auto``, ``dis``, the path of torchvision's RAFT weights, or an estimator of your own.
+        flow: ``auto`` or ``dis``, the path of torchvision's RAFT weights, or an estimator of your
+            own.
         weights: Built-in network by name, or the path of a .safetensors file.
         body_model: Official SMPL file (.pkl or .npz); None for the built-in free body.
         window_stride: Frames from one 16-frame window to the next, 1 to 16.
-        focal: Focal length as ``1200px`` or ``35mm``; None to take it from the file, else a usual one.
+        focal: Focal length as ``1200px`` or ``35mm``; None for the file's own, else a usual one.
         refine: Fit the network's answer to the picture.
         smooth_s: Deviation of the final filter over time, seconds; 0 for none.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
@@ -131,47 +104,34 @@ def estimate_video(
     with watch("load"):
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
-        network = load_network(weights, chosen)
+        network = _load_network(weights, chosen)
         body = load_body_model(body_model)
-        looks_per_second = float(video.frame_rate) / detect_every
-        find_people = (
-            make_detector(detector, device=chosen) if isinstance(detector, str) else detector
-        )
-        follow = (
-            make_tracker(tracker, looks_per_second=looks_per_second)
-            if isinstance(tracker, str)
-            else tracker
-        )
-        measure_flow = make_flow(flow, chosen) if isinstance(flow, str) else flow
+        if isinstance(detector, str):
+            detector = make_detector(detector, device=chosen)
+        if isinstance(tracker, str):
+            looks_per_second = float(video.frame_rate) / detect_every
+            tracker = make_tracker(tracker, looks_per_second=looks_per_second)
+        if isinstance(flow, str):
+            flow = make_flow(flow, chosen)
         observer = Observer(
             load_blazepose(chosen),
-            watch.timed("flow", measure_flow),
+            watch.timed("flow", flow),
             flow_side=network.config.flow_side,
             device=chosen,
         )
-    frames = watch.timed_iterator(
-        "decode", read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate)
-    )
-    first = _First(frames)
+    frames = read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate)
     followed = follow_people(
-        first, watch.timed("detect", find_people), follow, detect_every=detect_every
+        watch.timed_iterator("decode", frames),
+        watch.timed("detect", detector),
+        tracker,
+        detect_every=detect_every,
     )
     total = _expected_frames(video, start_s, end_s)
-    times: list[float] = []
     with watch("observe"):
-        for time_s in observer.watch(followed):
-            times.append(time_s)
-            progress("look", len(times), total)
-    if not times:
-        raise VideoError(f"{source} has no frames between {start_s or 0:g} s and {end_s:g} s.")
+        time_s = _observe(followed, observer, lambda done: progress("look", done, total))
     tracks = observer.tracks()
-    stitched = _who_is_who(tracks, times, first.index, max_people)
-    people = [
-        join([tracks[old].observations for old in group], number)
-        for number, group in enumerate(stitched.groups, start=1)
-    ]
-    if track_id is not None:
-        people = _only(people, track_id)
+    stitched = _who_is_who(tracks, time_s, max_people)
+    people = _people(tracks, stitched, track_id)
     settings = MotionSettings(window_stride=window_stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
     with watch("motion"):
@@ -183,11 +143,11 @@ def estimate_video(
         video=video,
         camera=camera,
         people=tuple(each.person for each in made),
-        time_s=np.array(times),
-        first_frame=first.index,
-        meta=_meta(weights, body, settings),
+        time_s=np.array(list(time_s.values())),
+        first_frame=min(time_s),
+        meta=make_meta(weights, body, settings),
     )
-    return motion, _report(made, stitched, len(times), watch)
+    return motion, make_report(made, stitched, num_frames=len(time_s), seconds=watch.seconds)
 
 
 def render_video(
@@ -195,7 +155,7 @@ def render_video(
     out_path: Path,
     *,
     body_model: Path | None = None,
-    renderer: str = "auto",
+    renderer: str | Renderer = "auto",
     layout: str = "side-by-side",
     view: str | None = None,
     opacity: float = 1.0,
@@ -211,7 +171,7 @@ def render_video(
         motion: The result.
         out_path: The .mp4 to write.
         body_model: The body model that the result was made with; None for the built-in one.
-        renderer: ``auto``, ``egl``, ``numba`` or ``numpy``.
+        renderer: ``auto``, ``egl``, ``numba`` or ``numpy``, or a renderer of your own.
         layout: ``side-by-side``, ``stacked`` or ``overlay``.
         view: Another view beside it: ``side``, ``top`` or ``around:DEGREES``.
         opacity: How solid the bodies are, 0 to 1.
@@ -224,13 +184,7 @@ def render_video(
     Raises:
         DtsVibeError: The source or the target, the renderer or an option.
     """
-    progress = on_progress or _silent
-    body = load_body_model(body_model)
-    if layout not in ("side-by-side", "stacked", "overlay"):
-        raise ConfigError(f"There is no layout '{layout}': side-by-side, stacked or overlay.")
-    if renderer not in ("auto", "egl", "numba", "numpy"):
-        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
-    options = OverlayOptions(
+    options = _overlay_options(
         layout=layout,
         view=view,
         opacity=opacity,
@@ -238,9 +192,9 @@ def render_video(
         show_ids=show_ids,
         max_width_px=max_width_px,
     )
-    drawer = make_renderer(renderer)
-    total = len(motion.time_s)
-    try:
+    body = load_body_model(body_model)
+    progress = on_progress or _silent
+    with _opened(renderer) as drawer:
         draw_video(
             motion,
             body,
@@ -248,10 +202,8 @@ def render_video(
             options=options,
             renderer=drawer,
             source=source,
-            on_frame=lambda done: progress("draw", done, total),
+            on_frame=lambda done: progress("draw", done, len(motion.time_s)),
         )
-    finally:
-        drawer.close()
     return out_path
 
 
@@ -263,7 +215,7 @@ def run(
     verts: bool = False,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
-    renderer: str = "auto",
+    renderer: str | Renderer = "auto",
     layout: str = "side-by-side",
     view: str | None = None,
     opacity: float = 1.0,
@@ -297,83 +249,59 @@ def run(
     Raises:
         DtsVibeError: Whatever a user can mend; then nothing is left half-written.
     """
-    paths = ResultPaths.of(out, source)
-    wanted = [paths.motion, paths.vibe, paths.report, *([paths.overlay] if render else [])]
-    there = [path for path in wanted if path.exists()]
-    if there and not overwrite:
-        raise ConfigError(f"{there[0]} exists: give --overwrite to replace it, or another --out.")
-    made_folder = _writable_folder(out)
-    try:
+    look: dict[str, Any] = {
+        "layout": layout,
+        "view": view,
+        "opacity": opacity,
+        "wireframe": wireframe,
+        "show_ids": show_ids,
+        "max_width_px": max_width_px,
+    }
+    _overlay_options(**look)  # a mistake in them shall not cost a whole run
+    with ExitStack() as stack:
+        stack.enter_context(folder_to_write(out))
+        paths = free_paths(out, source, render=render, overwrite=overwrite)
+        drawer = stack.enter_context(_opened(renderer)) if render else None
         if str(source).startswith("webcam:"):
-            source = _record(str(source), paths.motion.parent, end_s)
+            source = record_to(out, str(source), end_s)
         motion, report = estimate_video(
             source, body_model=body_model, end_s=end_s, on_progress=on_progress, **estimate
         )
-        written: list[Path] = []
-        if render and motion.people:
+        written = [paths.motion, paths.vibe, paths.report]
+        save_results(motion, paths.motion)
+        vertices = _vertices_of(load_body_model(body_model)) if verts else None
+        save_vibe_pickle(motion, paths.vibe, vertices=vertices)
+        if drawer is not None and motion.people:
             watch = Stopwatch()
             with watch("render"):
                 render_video(
                     motion,
                     paths.overlay,
                     body_model=body_model,
-                    renderer=renderer,
-                    layout=layout,
-                    view=view,
-                    opacity=opacity,
-                    wireframe=wireframe,
-                    show_ids=show_ids,
-                    max_width_px=max_width_px,
+                    renderer=drawer,
                     on_progress=on_progress,
+                    **look,
                 )
-            written.append(paths.overlay)
-            report.seconds.update(watch.seconds)
-        body = load_body_model(body_model)
-        save_results(motion, paths.motion)
-        save_vibe_pickle(motion, paths.vibe, vertices=_vertices_of(body) if verts else None)
+            written.insert(0, paths.overlay)
+            seconds = report.seconds | watch.seconds
+            report = replace(report, seconds=seconds, renderer=drawer.name)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
-    except BaseException:
-        if made_folder and not any(out.iterdir()):
-            out.rmdir()
-        raise
-    written += [paths.motion, paths.vibe, paths.report]
     return RunResult(motion=motion, report=report, written=tuple(written))
-
-
-def choose_device(name: str) -> str:
-    """``auto`` is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        ConfigError: The machine has no such device.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"This machine has no device '{name}': try --device cpu.") from error
-    return name
-
-
-class _First:
-    """Passes frames on and remembers the first one's index."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self.index = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        for number, frame in enumerate(self._frames):
-            if number == 0:
-                self.index = frame.index
-            yield frame
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
     """Show nothing."""
+
+
+def _load_network(weights: str | Path, device: str) -> DtsVibe:
+    network = load_network(weights, device)
+    if network.config.v_cnn != "blazepose":
+        raise WeightsError(
+            f"{weights} holds a network that looks at pictures itself ({network.config.v_cnn}); "
+            "only networks that build on the embedded pose network can be run on videos."
+        )
+    return network
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
@@ -384,20 +312,41 @@ def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | Non
     return max(1, end - round((start_s or 0) * rate))
 
 
+def _observe(
+    followed: Iterable[FollowedFrame], observer: Observer, on_frame: Callable[[int], None]
+) -> dict[int, float]:
+    """The pass over the video; gives the time of each frame by its index, seconds."""
+    time_s: dict[int, float] = {}
+    for frame in followed:
+        observer.look(frame)
+        time_s[frame.frame.index] = frame.frame.time_s
+        on_frame(len(time_s))
+    return time_s
+
+
 def _who_is_who(
-    tracks: dict[int, Any], times: list[float], first: int, max_people: int | None
+    tracks: dict[int, SeenTrack], time_s: dict[int, float], max_people: int | None
 ) -> StitchedTracks:
     """Join fragments, drop glimpses; in a very short video even a glimpse counts."""
     return stitch_tracks(
         [seen.observations.track for seen in tracks.values()],
-        times_s={first + k: time_s for k, time_s in enumerate(times)},
+        times_s=time_s,
         appearance={k: seen.colours for k, seen in tracks.items() if seen.colours is not None},
-        min_frames=1 if len(times) < 16 else None,
+        min_frames=1 if len(time_s) < 16 else None,
         max_people=max_people,
     )
 
 
-def _only(people: list[Observations], track_id: int) -> list[Observations]:
+def _people(
+    tracks: dict[int, SeenTrack], stitched: StitchedTracks, track_id: int | None
+) -> list[Observations]:
+    """What was seen of each person, numbered from 1; of one person only when one is asked for."""
+    people = [
+        join([tracks[old].observations for old in group], number)
+        for number, group in enumerate(stitched.groups, start=1)
+    ]
+    if track_id is None:
+        return people
     chosen = [seen for seen in people if seen.track.track_id == track_id]
     if not chosen:
         known = ", ".join(str(seen.track.track_id) for seen in people) or "nobody"
@@ -405,80 +354,43 @@ def _only(people: list[Observations], track_id: int) -> list[Observations]:
     return chosen
 
 
-def _meta(weights: str | Path, body: BodyModel, settings: MotionSettings) -> dict[str, Any]:
-    files = files_of(built_in_name(weights))
-    return {
-        "software": f"dtsvibe {__version__}",
-        "weights": {"name": str(weights), "sha256": [sha256_of(path) for path in files]},
-        "body_model": {"name": body.name, "sha256": body.sha256, "licence": body.licence},
-        "settings": asdict(settings),
-    }
+def _overlay_options(*, layout: str, view: str | None, **others: Any) -> OverlayOptions:
+    """The options, checked."""
+    if layout not in get_args(Layout):
+        raise ConfigError(f"There is no layout '{layout}': side-by-side, stacked or overlay.")
+    if view is not None:
+        view_rotation(view)
+    return OverlayOptions(layout=cast(Layout, layout), view=view, **others)
 
 
-def _report(
-    made: list[MadeMotion], stitched: StitchedTracks, num_frames: int, watch: Stopwatch
-) -> Report:
-    people = tuple(
-        PersonReport(
-            track_id=each.person.track.track_id,
-            frames=(
-                int(each.person.track.frame_index[0]),
-                int(each.person.track.frame_index[-1]),
-            ),
-            num_frames=len(each.person.track.frame_index),
-            num_filled_frames=int((~each.person.observed).sum()),
-            swapped_landmarks=each.swapped_landmarks,
-            swapped_keypoints=each.swapped_keypoints,
-        )
-        for each in made
-    )
-    return Report(
-        num_frames=num_frames,
-        people=people,
-        tracks=tuple(asdict(decision) for decision in stitched.decisions),
-        seconds=watch.seconds,
-        versions={
-            "dtsvibe": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-    )
-
-
-def _writable_folder(out: Path) -> bool:
-    """Make the folder when needed and try it before any work is done; True when it was made."""
-    new = not out.exists()
+@contextmanager
+def _opened(renderer: str | Renderer) -> Iterator[Renderer]:
+    """A renderer by name, closed in the end; somebody else's is left open."""
+    if not isinstance(renderer, str):
+        yield renderer
+        return
+    if renderer not in get_args(RendererName):
+        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
+    drawer = make_renderer(cast(RendererName, renderer))
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"Cannot write to {out}: {reason}. Choose another --out.") from error
-    return new
+        yield drawer
+    finally:
+        drawer.close()
 
 
-def _record(source: str, folder: Path, seconds: float | None) -> Path:
-    number = source.removeprefix("webcam:")
-    if not number.isdigit():
-        raise ConfigError(f"'{source}' names no camera: the first one is webcam:0.")
-    _LOG.info("Recording from camera %s; Ctrl-C ends it.", number)
-    return record_webcam(int(number), folder / f"webcam_{number}.mp4", seconds=seconds)
+def _vertices_of(body: BodyModel) -> Callable[[SmplParams], Float[np.ndarray, "frame vertex 3"]]:
+    """Gives all mesh points of a person, a few frames at a time."""
 
-
-def _vertices_of(body: BodyModel) -> Callable[[Any], np.ndarray]:
-    def vertices(smpl: Any) -> np.ndarray:
+    def vertices(smpl: SmplParams) -> Float[np.ndarray, "frame vertex 3"]:
         pose = np.concatenate([smpl.global_orient[:, None], smpl.body_pose], axis=1)
-        parts = []
-        for rows in np.array_split(np.arange(len(pose)), max(1, len(pose) // 64)):
-            parts.append(
-                body.vertices(
-                    torch.from_numpy(pose[rows]).float(),
-                    torch.from_numpy(np.ascontiguousarray(smpl.betas[rows])).float(),
-                    torch.from_numpy(smpl.transl[rows]).float(),
-                ).numpy()
-            )
+        parts = [
+            body.vertices(
+                torch.from_numpy(pose[rows]).float(),
+                torch.from_numpy(smpl.betas[rows]).float(),
+                torch.from_numpy(smpl.transl[rows]).float(),
+            ).numpy()
+            for rows in np.array_split(np.arange(len(pose)), len(pose) // 64 + 1)
+        ]
         return np.concatenate(parts)
 
     return vertices

@@ -57,10 +57,11 @@ ESTIMATE: Final = (
     ),
     click.option(
         "--flow",
-        type=click.Choice(["auto", "dis", "raft"]),
         default="auto",
         show_default=True,
-        help="How image motion is measured: dis on the CPU, raft on a GPU.",
+        metavar="NAME|FILE",
+        help="How image motion is measured: auto or dis (OpenCV, on the CPU), or the file of"
+        " torchvision's RAFT weights, which run on --device.",
     ),
     click.option(
         "--weights",

@@ -1,7 +1,11 @@
-"""From observations to a first estimate: windows through the network, stitched, put before the real camera."""
+"""From observations to a first estimate: windows through the network, stitched, placed.
 
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+The network imagines a camera that looks straight at the crop; its answer is turned into the real
+camera's coordinates.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +24,7 @@ MAX_FILLED_GAP_S: Final = 1.0
 BATCH_WINDOWS: Final = 64
 
 
+@runtime_checkable
 class MotionModel(Protocol):
     """Anything that gives SMPL parameters for windows of frames; the built-in one is DtsVibe."""
 
@@ -58,7 +63,7 @@ class Estimate:
 
 
 def split_timelines(seen: Observations, max_gap_s: float = MAX_FILLED_GAP_S) -> list[Timeline]:
-    """Cut a track where the person is absent for too long; fill shorter absences with unseen frames."""
+    """Cut a track where the person is absent too long; fill shorter absences with unseen frames."""
     index, time = seen.track.frame_index, seen.time_s
     cuts = np.flatnonzero(np.diff(time) > max_gap_s) + 1
     timelines = []
@@ -77,7 +82,7 @@ def split_timelines(seen: Observations, max_gap_s: float = MAX_FILLED_GAP_S) -> 
 
 
 def square_around(seen: Observations, timeline: Timeline) -> Float[np.ndarray, "frame 3"]:
-    """The square that the network's coordinates refer to: the crop, interpolated where nobody was seen."""
+    """The square that the network's coordinates refer to: the crop, interpolated where unseen."""
     rows = timeline.source_row[timeline.observed]
     frames = timeline.frame_index[timeline.observed]
     squares = seen.crops_cxcysa[rows, :3]
@@ -173,8 +178,3 @@ def estimate_timeline(
         pelvis_m=crop_camera_to_translation(stitched.camera, crops, camera),
         crops_cxcys=crops,
     )
-
-
-def with_betas(estimate: Estimate, betas: Float[Tensor, " 10"]) -> Estimate:
-    """The same estimate with another body: distances stretch with the stature's share in beta 0."""
-    return replace(estimate, betas=betas)

@@ -1,12 +1,12 @@
 """Optical flow between two frames under one crop transform (paper, section 3.1: flow on the fly).
 
-Flow is measured at each place of the newer crop: how far what is there now has come since the frame before,
-in units of the crop's side. Because both frames are cut with the same transform, a moving crop is not mistaken
-for a moving body.
+Flow is measured at each place of the newer crop: how far what is there now has come since the frame
+before, in units of the crop's side. Because both frames are cut with the same transform, a moving
+crop is not mistaken for a moving body.
 """
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -19,10 +19,9 @@ CROP_SIDE_PX: Final = 128
 """Side of the crops that flow is measured on."""
 
 
+@runtime_checkable
 class FlowEstimator(Protocol):
     """Measures how the picture moved."""
-
-    name: str
 
     def __call__(
         self,
@@ -37,7 +36,7 @@ def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
     """A flow estimator by name.
 
     Args:
-        name: ``auto`` (DIS), ``dis``, or the path of weights of torchvision's RAFT (small or large).
+        name: ``auto`` or ``dis``, or the path of weights of torchvision's RAFT (small or large).
         device: Where RAFT runs.
 
     Raises:
@@ -56,9 +55,7 @@ def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
 
 
 class DisFlow:
-    """OpenCV's Dense Inverse Search (Kroeger et al. 2016): about a millisecond a crop on one core."""
-
-    name = "dis"
+    """OpenCV's Dense Inverse Search (Kroeger et al. 2016): a millisecond a crop on one core."""
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -74,7 +71,7 @@ class DisFlow:
         for old, new in zip(before, now, strict=True):
             back = self._dis.calc(_gray(new), _gray(old), np.zeros((side, side, 2), np.float32))
             flows.append(-back.transpose(2, 0, 1) / side)
-        return np.stack(flows).astype(np.float32)
+        return np.stack(flows).astype(np.float32, copy=False)
 
 
 def _gray(rgb: UInt8[np.ndarray, "side side 3"]) -> UInt8[np.ndarray, "side side"]:
@@ -97,7 +94,6 @@ class RaftFlow:
             raise WeightsError(
                 f"{weights} does not hold weights of torchvision's RAFT (small or large)."
             ) from error
-        self.name = "raft_small" if small else "raft_large"
         self._network = network.eval().to(device)
         self._device = device
 

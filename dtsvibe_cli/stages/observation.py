@@ -1,9 +1,8 @@
 """What is seen of each followed person: crop, landmarks and flow, one row a frame.
 
-Works frame by frame and keeps only numbers, so that memory does not grow with the size of the picture.
+Works frame by frame and keeps numbers only, never pictures: a few kilobytes a person and frame.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,17 +71,11 @@ class Observer:
         self._rows: dict[int, _Rows] = {}
         self._before: FollowedFrame | None = None
 
-    def watch(
-        self, followed: Iterable[FollowedFrame], on_frame: Callable[[int], None] | None = None
-    ) -> Iterator[float]:
-        """Take in every frame; yields the time of each, seconds."""
-        for frame in followed:
-            if frame.people:
-                self._observe(frame)
-            self._before = frame
-            if on_frame is not None:
-                on_frame(frame.frame.index)
-            yield frame.frame.time_s
+    def look(self, frame: FollowedFrame) -> None:
+        """Take in the next frame."""
+        if frame.people:
+            self._observe(frame)
+        self._before = frame
 
     def tracks(self) -> dict[int, SeenTrack]:
         """Everything observed so far, by tracker identity."""
@@ -141,7 +134,7 @@ class Observer:
 def cut(
     rgb: UInt8[np.ndarray, "height width 3"], crop_cxcysa: Float[np.ndarray, "4"], side: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """The crop as a small picture; beyond the image's edge its last pixels go on, as in MediaPipe."""
+    """The crop as a small picture; beyond the image's edge its last pixels go on (as MediaPipe)."""
     scale = crop_cxcysa[2] / side
     matrix = np.empty((2, 3))
     matrix[:, :2] = _turn(crop_cxcysa[3]) * scale
@@ -213,14 +206,15 @@ def _seen(track_id: int, rows: _Rows) -> SeenTrack:
 
 
 def join(parts: list[Observations], track_id: int) -> Observations:
-    """Several tracks of one person as one, frames in order; of a frame seen twice the surer row stays."""
+    """Several tracks of one person as one, frames in order; of a frame seen twice the surer row."""
     index = np.concatenate([part.track.frame_index for part in parts])
     scores = np.concatenate([part.track.scores for part in parts])
     order = np.lexsort((-scores, index))
     keep = order[np.append(True, np.diff(index[order]) > 0)]
 
     def rows(name: str, of_track: bool = False) -> np.ndarray:
-        return np.concatenate([getattr(p.track if of_track else p, name) for p in parts])[keep]
+        columns = [getattr(part.track if of_track else part, name) for part in parts]
+        return np.asarray(np.concatenate(columns)[keep])
 
     return Observations(
         track=Track(

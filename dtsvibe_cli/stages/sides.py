@@ -1,8 +1,9 @@
 """Left and right, settled by a vote over time between two independent networks.
 
-Now and then a pose network takes a person's back for the front for some frames, with full confidence. The
-detector's keypoints come from another network, which errs elsewhere. Two facts tell who is wrong: the two should
-agree, and a limb does not jump across the body between frames. A Viterbi path over "who is swapped" weighs both.
+Now and then a pose network takes a person's back for the front for some frames, with full
+confidence. The detector's keypoints come from another network, which errs elsewhere. Two facts tell
+who is wrong: the two should agree, and a limb does not jump across the body between frames. A
+Viterbi path over "who is swapped" weighs both.
 """
 
 from dataclasses import dataclass, replace
@@ -45,8 +46,8 @@ class Sides:
 def settle_sides(seen: Observations) -> Sides:
     """Find the frames in which either network confused left and right, and swap them back.
 
-    In a swapped frame of the pose network its world landmarks show the body from the other side, so their
-    depth is negated as well.
+    In a swapped frame of the pose network its world landmarks show the body from the other side, so
+    their depth is negated as well.
     """
     path = _cheapest_path(seen)
     by_pose, by_detector = path[:, 0], path[:, 1]
@@ -68,49 +69,55 @@ def settle_sides(seen: Observations) -> Sides:
 
 def _cheapest_path(seen: Observations) -> Bool[np.ndarray, "frame 2"]:
     """Viterbi over :data:`_STATES`."""
-    coco = list(COCO17_TO_BLAZEPOSE33)
-    pose = np.concatenate(
-        [seen.landmarks_px[:, coco], seen.visibility[:, coco][..., None]], axis=-1
-    )
-    extent = seen.landmarks_px.max(1) - seen.landmarks_px.min(1)
-    size = np.maximum(np.median(extent.max(1)), 1.0)
-    detector = seen.keypoints
-    asked = (detector[..., 2] > 0).any(1)
-    num_frames = len(pose)
-    cost = np.zeros((num_frames, len(_STATES)))
-    came_from = np.zeros((num_frames, len(_STATES)), dtype=int)
-    last_asked: int | None = None
-    for t in range(num_frames):
-        own = np.array([_SWAP_COST[0] * b + _SWAP_COST[1] * m for b, m in _STATES])
-        if asked[t]:
-            same, crossed = _distances(pose[t], detector[t], size)
-            own += np.array([crossed if b != m else same for b, m in _STATES])
-        if t == 0:
-            cost[t] = own
-        else:
-            stay = _distances(pose[t - 1], pose[t], size)
-            # Over a gap, a person may well have turned round.
-            weight = 1.0 if seen.track.frame_index[t] - seen.track.frame_index[t - 1] <= 3 else 0.1
-            other = (0.0, 0.05)
-            if asked[t] and last_asked is not None:
-                other = _distances(detector[last_asked], detector[t], size)
-            step = np.array(
-                [
-                    [weight * stay[b0 != b1] + other[m0 != m1] for b0, m0 in _STATES]
-                    for b1, m1 in _STATES
-                ]
-            )
-            total = step + cost[t - 1]
-            came_from[t] = total.argmin(1)
-            cost[t] = total.min(1) + own
-        if asked[t]:
-            last_asked = t
-    state = int(cost[-1].argmin())
-    path = np.zeros((num_frames, 2), dtype=bool)
-    for t in range(num_frames - 1, -1, -1):
+    own, steps = _costs(seen)
+    cost = own[0]
+    came_from = np.zeros((len(own), len(_STATES)), dtype=int)
+    for t in range(1, len(own)):
+        total = steps[t] + cost
+        came_from[t] = total.argmin(1)
+        cost = total.min(1) + own[t]
+    state = int(cost.argmin())
+    path = np.zeros((len(own), 2), dtype=bool)
+    for t in range(len(own) - 1, -1, -1):
         path[t] = _STATES[state]
         state = int(came_from[t, state])
     return path
+
+
+def _costs(
+    seen: Observations,
+) -> tuple[Float[np.ndarray, "frame state"], Float[np.ndarray, "frame state before"]]:
+    """What each state costs in each frame, and what it costs to come to it from another one."""
+    coco = list(COCO17_TO_BLAZEPOSE33)
+    pose = np.concatenate([seen.landmarks_px[:, coco], seen.visibility[:, coco, None]], axis=-1)
+    detector = seen.keypoints
+    extent = seen.landmarks_px.max(1) - seen.landmarks_px.min(1)
+    size = max(float(np.median(extent.max(1))), 1.0)
+    num_frames = len(pose)
+    own = np.zeros((num_frames, len(_STATES)))
+    steps = np.zeros((num_frames, len(_STATES), len(_STATES)))
+    last_asked: int | None = None
+    for t in range(num_frames):
+        asked = bool((detector[t, :, 2] > 0).any())
+        own[t] = [_SWAP_COST[0] * b + _SWAP_COST[1] * m for b, m in _STATES]
+        if asked:
+            same, crossed = _distances(pose[t], detector[t], size)
+            own[t] += [crossed if b != m else same for b, m in _STATES]
+        if t > 0:
+            stay = _distances(pose[t - 1], pose[t], size)
+            # Over a gap, a person may well have turned round.
+            gap = seen.track.frame_index[t] - seen.track.frame_index[t - 1]
+            weight = 1.0 if gap <= 3 else 0.1
+            other = (0.0, 0.05)
+            if asked and last_asked is not None:
+                other = _distances(detector[last_asked], detector[t], size)
+            steps[t] = [
+                [weight * stay[b0 != b1] + other[m0 != m1] for b0, m0 in _STATES]
+                for b1, m1 in _STATES
+            ]
+        if asked:
+            last_asked = t
+    return own, steps
 
 
 def _distances(

@@ -1,7 +1,8 @@
 """A track cut into overlapping windows of T frames, and predictions put together again.
 
-The paper leaves open how windows tile a video. Ours start every ``stride`` frames; where they overlap, predictions
-are blended with weights that fall towards a window's ends. Rotations are blended as matrices and projected back.
+The paper leaves open how windows tile a video. Ours start every ``stride`` frames; where they
+overlap, predictions are blended with weights that fall towards a window's ends. Rotations are
+blended as matrices and projected back.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ def cut_windows(num_frames: int, length: int, stride: int) -> Windows:
     >>> cut_windows(3, 4, 2).valid.tolist()
     [[True, True, True, False]]
     """
+    if not 1 <= stride <= length:
+        raise ValueError(f"The stride is {stride}; windows of {length} frames need 1 to {length}.")
     starts = list(range(0, max(1, num_frames - length + 1), stride))
     if starts[-1] + length < num_frames:
         starts.append(num_frames - length)
@@ -62,7 +65,7 @@ def stitch(
     num_frames: int,
     seen: Bool[Tensor, " frame"],
 ) -> Stitched:
-    """Blend overlapping windows; betas by the median over frames in which the person was ``seen``."""
+    """Blend overlapping windows; betas: the median over frames in which the person was ``seen``."""
     rows = torch.from_numpy(windows.rows).flatten()
     weight = blend_weights(windows.rows.shape[1]).expand(len(windows.rows), -1)
     weight = (weight * torch.from_numpy(windows.valid)).flatten()
