@@ -44,15 +44,10 @@ class ModelConfig:
     """Dropout of both transformers, which normalise first and learn their positions."""
 
     def __post_init__(self) -> None:
-        divisions = (
-            ("d_model", "encoder_heads", self.d_model, self.encoder_heads),
-            ("d_regressor", "regressor_heads", self.d_regressor, self.regressor_heads),
-        )
-        for width_name, heads_name, width, heads in divisions:
-            if heads < 1 or width < 1 or width % heads:
-                raise ConfigError(
-                    f"{width_name} = {width} is no multiple of {heads_name} = {heads}."
-                )
+        for width, heads in (("d_model", "encoder_heads"), ("d_regressor", "regressor_heads")):
+            a, b = getattr(self, width), getattr(self, heads)
+            if a < 1 or b < 1 or a % b:
+                raise ConfigError(f"{width} = {a} must be a multiple of {heads} = {b}.")
         for name in ("window", "flow_side", "encoder_layers", "regressor_layers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1.")
@@ -70,8 +65,9 @@ class ModelConfig:
             raise ConfigError(f"The model configuration does not fit: {error}.") from error
 
 
-LITE: Final = ModelConfig(name="lite")
-"""The default: rides on the embedded pose network, runs on a CPU."""
+LITE: Final = ModelConfig(name="lite", dropout=0.0)
+"""The default: rides on the embedded pose network, runs on a CPU. Its training batches are all new, so it
+needs no dropout."""
 
 PAPER: Final = ModelConfig(
     name="paper",
