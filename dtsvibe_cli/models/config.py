@@ -66,8 +66,8 @@ class ModelConfig:
 
 
 LITE: Final = ModelConfig(name="lite", dropout=0.0)
-"""The default: rides on the embedded pose network, runs on a CPU. Its training batches are all new, so it
-needs no dropout."""
+"""The default: rides on the embedded pose network, runs on a CPU. Its training batches are all new,
+so it needs no dropout."""
 
 PAPER: Final = ModelConfig(
     name="paper",
