@@ -2,9 +2,10 @@
 
 import hashlib
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, SMPL24, SMPL24_PARENTS
 from dtsvibe_cli.smpl import BodyModel
@@ -60,3 +61,12 @@ def random_rotations(*batch: int, seed: int = 0) -> Float[torch.Tensor, "*batch 
     q, r = torch.linalg.qr(torch.randn(*batch, 3, 3, generator=generator, dtype=torch.float64))
     q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign()[..., None, :]
     return q * torch.linalg.det(q)[..., None, None]
+
+
+def textured_picture(
+    height: int, width: int, *, seed: int = 0
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Smooth random colours, with detail of a few pixels everywhere: flow can be measured on it."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    return np.clip(128 + 45 * smooth / smooth.std(), 0, 255).astype(np.uint8)

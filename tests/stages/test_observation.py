@@ -1,0 +1,188 @@
+import weakref
+from collections.abc import Sequence
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from synthetic import textured_picture
+
+from dtsvibe_cli.datatypes import Frame, Observations, Track
+from dtsvibe_cli.geometry.joints import COCO17
+from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
+from dtsvibe_cli.stages.flow import DisFlow
+from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
+from dtsvibe_cli.stages.observation import Observer, cut, from_crop, join
+
+FLOW_SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def pose_network() -> BlazePoseLandmarks:
+    return load_blazepose()
+
+
+@pytest.fixture
+def observer(pose_network: BlazePoseLandmarks) -> Observer:
+    return Observer(pose_network, DisFlow(), flow_side=FLOW_SIDE)
+
+
+def followed(
+    index: int,
+    rgb: np.ndarray,
+    crops_cxcys: dict[int, Sequence[float]],
+    keypoints: np.ndarray | None = None,
+) -> FollowedFrame:
+    people = tuple(
+        FollowedPerson(
+            track_id=track_id,
+            box_xyxy=np.array([0.0, 0.0, 10.0, 10.0]),
+            score=0.9,
+            keypoints=np.zeros((17, 3)) if keypoints is None else keypoints,
+            crop_cxcys=np.array(crop, dtype=float),
+            colours=np.full(56, float(index)) if index % 2 == 0 else None,
+        )
+        for track_id, crop in crops_cxcys.items()
+    )
+    frame = Frame(index=index, rgb=rgb, pts=index, time_base=Fraction(1, 30))
+    return FollowedFrame(frame=frame, people=people)
+
+
+def moved(dx: int, dy: int) -> np.ndarray:
+    """The same large texture, its content shifted by so many pixels."""
+    large = textured_picture(300, 340)
+    return large[40 - dy : 240 - dy, 40 - dx : 280 - dx]
+
+
+def brightest(picture: np.ndarray) -> np.ndarray:
+    """Centre of the light in a dark picture, pixels from its corner."""
+    weight = picture[..., 0].astype(float)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
+    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, -1.2, np.pi / 2, np.pi, -2.5])
+@pytest.mark.parametrize("side_px", [60.0, 128.0, 190.5])
+def test_points_of_a_crop_go_back_to_where_they_were_cut(turn: float, side_px: float) -> None:
+    place = np.array([164.2, 113.4])
+    y, x = np.mgrid[:240, :320] + 0.5
+    spot = 255 * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * 4**2))
+    rgb = np.repeat(spot.round().astype(np.uint8)[..., None], 3, axis=-1)
+    crop = np.array([150.3, 120.7, side_px, turn])
+    seen = brightest(cut(rgb, crop, 96))
+    np.testing.assert_allclose(from_crop(seen[None], crop, 96)[0], place, atol=0.05)
+
+
+def test_an_unscaled_crop_is_the_picture_itself() -> None:
+    rgb = textured_picture(80, 100)
+    crop = np.array([50.0, 40.0, 32.0, 0.0])
+    np.testing.assert_array_equal(cut(rgb, crop, 32), rgb[24:56, 34:66])
+
+
+def test_beyond_the_edge_the_last_pixels_go_on() -> None:
+    rgb = textured_picture(80, 100)
+    picture = cut(rgb, np.array([0.0, 40.0, 40.0, 0.0]), 40)
+    np.testing.assert_array_equal(picture[:, :20], np.repeat(rgb[20:60, :1], 20, axis=1))
+    np.testing.assert_array_equal(picture[:, 20:], rgb[20:60, :20])
+
+
+def test_a_moving_picture_is_flow(observer: Observer) -> None:
+    side_px = 160.0
+    for index, shift in enumerate([(0, 0), (5, -3)]):
+        observer.look(followed(index, moved(*shift), {1: (120, 100, side_px)}))
+    seen = observer.tracks()[1].observations
+    assert not seen.flow[0].any()
+    middle = seen.flow[1][:, 4:-4, 4:-4].reshape(2, -1) * side_px
+    np.testing.assert_allclose(np.median(middle, axis=1), [5, -3], atol=0.3)
+
+
+def test_a_moving_crop_is_no_moving_body(observer: Observer) -> None:
+    still = moved(0, 0)
+    for index, crop in enumerate([(110, 90, 150), (122, 101, 158)]):
+        observer.look(followed(index, still, {1: crop}))
+    flow = observer.tracks()[1].observations.flow[1] * 158
+    assert np.abs(flow).max() < 0.2
+
+
+def test_no_flow_without_the_frame_before(observer: Observer) -> None:
+    crop = {1: (120.0, 100.0, 160.0)}
+    observer.look(followed(0, moved(0, 0), crop))
+    observer.look(followed(1, moved(3, 0), {}))
+    observer.look(followed(2, moved(6, 0), crop))  # was not there a frame ago
+    observer.look(followed(4, moved(9, 0), crop))  # a frame is missing
+    observer.look(followed(5, moved(12, 0), crop | {2: (90.0, 100.0, 100.0)}))
+    tracks = observer.tracks()
+    measured = [bool(flow.any()) for flow in tracks[1].observations.flow]
+    assert measured == [False, False, False, True]
+    assert not tracks[2].observations.flow.any()
+    assert tracks[1].observations.track.frame_index.tolist() == [0, 2, 4, 5]
+    np.testing.assert_allclose(tracks[1].observations.time_s, np.array([0, 2, 4, 5]) / 30)
+
+
+def test_colours_are_the_mean_of_those_that_were_measured(observer: Observer) -> None:
+    for index in range(5):
+        observer.look(followed(index, moved(0, 0), {1: (120, 100, 160)}))
+    observer.look(followed(5, moved(0, 0), {2: (120, 100, 160)}))
+    tracks = observer.tracks()
+    np.testing.assert_allclose(tracks[1].colours, np.full(56, 2.0))  # of frames 0, 2 and 4
+    assert tracks[2].colours is None
+
+
+@pytest.mark.parametrize(("to_head", "angle"), [((1, 0), 90.0), ((-1, 0), -90.0), ((0, -1), 0.0)])
+def test_crops_are_turned_for_people_who_lie(
+    observer: Observer, to_head: tuple[int, int], angle: float
+) -> None:
+    centre, up = np.array([120.0, 100.0]), np.array(to_head, dtype=float)
+    keypoints = np.zeros((17, 3))
+    for name, along in (("hip", 0), ("shoulder", 50)):
+        for side in ("left", "right"):
+            keypoints[COCO17.index(f"{side}_{name}")] = [*(centre + along * up), 0.9]
+    rgb = np.zeros((200, 240, 3), np.uint8)
+    cv2.circle(rgb, (centre + 70 * up).astype(int).tolist(), 5, (255, 255, 255), -1)
+    observer.look(followed(0, rgb, {1: (*centre, 180.0)}, keypoints))
+    crop = observer.tracks()[1].observations.crops_cxcysa[0]
+    assert np.rad2deg(crop[3]) == pytest.approx(angle)
+    head = brightest(cut(rgb, crop, 180))
+    np.testing.assert_allclose(head, [90, 20], atol=1.5)  # upright: in the middle, at the top
+
+
+def test_pictures_are_forgotten(observer: Observer) -> None:
+    """Memory must not grow with the length of a video but for some numbers a frame."""
+    alive: list[weakref.ref[Frame]] = []
+    rgb = moved(0, 0)
+    for index in range(6):
+        frame = followed(index, rgb.copy(), {1: (120, 100, 160)} if index % 3 else {})
+        alive.append(weakref.ref(frame.frame))
+        observer.look(frame)
+        del frame
+        assert sum(ref() is not None for ref in alive) == 1
+
+
+def _part(frames: Sequence[int], scores: Sequence[float], mark: float) -> Observations:
+    n = len(frames)
+    return Observations(
+        track=Track(
+            track_id=int(mark),
+            frame_index=np.array(frames),
+            boxes_xyxy=np.full((n, 4), mark),
+            scores=np.array(scores),
+        ),
+        crops_cxcysa=np.full((n, 4), mark),
+        landmarks_px=np.full((n, 33, 2), mark),
+        visibility=np.full((n, 33), mark),
+        world_landmarks_m=np.full((n, 33, 3), mark),
+        keypoints=np.full((n, 17, 3), mark),
+        flow=np.full((n, 2, 4, 4), mark),
+        time_s=np.array(frames) / 30,
+    )
+
+
+def test_joined_tracks_keep_the_surer_row_of_each_frame() -> None:
+    late = _part([3, 4, 5], [0.9, 0.3, 0.9], 7.0)
+    early = _part([1, 3, 4], [0.5, 0.6, 0.6], 8.0)
+    person = join([late, early], 2)
+    assert person.track.track_id == 2
+    assert person.track.frame_index.tolist() == [1, 3, 4, 5]
+    for values in (person.track.boxes_xyxy, person.landmarks_px, person.flow, person.keypoints):
+        assert [row.flat[0] for row in values] == [8.0, 7.0, 8.0, 7.0]
+    np.testing.assert_allclose(person.time_s, np.array([1, 3, 4, 5]) / 30)
