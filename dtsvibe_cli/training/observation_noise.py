@@ -129,7 +129,7 @@ def _noisy_world(
 ) -> Float[Tensor, "window time 33 3"]:
     windows, time = world_m.shape[:2]
     worse = 1 + 2 * hidden[..., None].float()
-    lasting = draw.lasting(windows, time, 33, 3, keep=0.95) * torch.tensor([0.02, 0.02, 0.05])
+    lasting = draw.lasting(windows, time, 33, 3, keep=0.95) * torch.tensor([0.02, 0.02, 0.06])
     world = world_m + lasting * amount * worse + draw.normal(windows, time, 33, 3) * 0.008
     flatten = 0.7 + 0.4 * draw.uniform(windows, 1, 1, 1)
     world = world * torch.cat([torch.ones(windows, 1, 1, 2), flatten], -1)

@@ -5,6 +5,7 @@ import fails where the GL libraries are missing. Light and culling come ready fr
 so pyrender's flat shader is enough: its lit one costs several times as much on a CPU.
 """
 
+import contextlib
 import logging
 import os
 import warnings
@@ -19,6 +20,11 @@ from dtsvibe_cli.errors import RenderError
 from dtsvibe_cli.stages.rendering import MeshInstance
 from dtsvibe_cli.stages.rendering.compositing import SUPERSAMPLE, composite
 from dtsvibe_cli.stages.rendering.shading import LitScene, light_scene
+
+# Mesa's software GL and torch's triton each bring an LLVM. The process dies when triton's is loaded
+# after Mesa's (which any torch optimiser does); the other way round is fine.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 # Both are read while pyrender is imported: without them it looks for an X display.
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
