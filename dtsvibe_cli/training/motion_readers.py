@@ -272,7 +272,7 @@ def motion_files(folder: Path) -> list[Path]:
 
 
 def read_motion(
-    path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], rate_hz: float = 60
+    path: Path, smpl_rest_joints: Float[np.ndarray, "24 3"], rate_hz: float = 60.0
 ) -> Motion:
     """One recording, thinned to about the given rate.
 
