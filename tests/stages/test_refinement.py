@@ -1,0 +1,195 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dtsvibe_cli.datatypes import Observations, PinholeCamera, Track
+from dtsvibe_cli.geometry.cameras import project, ray_rotation
+from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
+from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
+from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.stages import refinement
+from dtsvibe_cli.stages.estimation import Estimate, split_timelines
+from dtsvibe_cli.stages.evidence import Evidence, gather_evidence
+from dtsvibe_cli.stages.refinement import RefineSettings, refine
+
+NUM_FRAMES = 20
+CAMERA = PinholeCamera(focal_length_px=900.0, center_px=(480.0, 270.0), source="option")
+SHORT = RefineSettings(iterations=8)
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return load_body_model()
+
+
+@pytest.fixture(scope="module")
+def truth() -> Estimate:
+    """Somebody who moves all joints a little and walks to the right, seen from the front."""
+    generator = torch.Generator().manual_seed(4)
+    time_s = torch.arange(NUM_FRAMES) / 30
+    size = 0.25 * torch.randn(24, 3, generator=generator)
+    phase = 2 * torch.pi * torch.rand(24, 3, generator=generator)
+    rotvec = size * (1 + torch.sin(4 * time_s[:, None, None] + phase)) / 2
+    pose = rotvec_to_rotmat(rotvec)
+    upright = rotvec_to_rotmat(torch.tensor([torch.pi, 0.0, 0.0]))  # the camera's y points down
+    pose[:, 0] = upright @ pose[:, 0]
+    ones = torch.ones(NUM_FRAMES)
+    pelvis = torch.stack([-0.4 + time_s, 0.1 * ones, 4 + 0.2 * time_s], dim=-1)
+    crops = torch.cat([project(pelvis, 900.0, CAMERA.center_px), 460 * ones[:, None]], dim=-1)
+    betas = torch.zeros(10)
+    betas[:2] = torch.tensor([0.8, -0.6])
+    return Estimate(full_pose=pose, betas=betas, pelvis_m=pelvis, crops_cxcys=crops)
+
+
+def joints_of(estimate: Estimate, body: BodyModel) -> torch.Tensor:
+    """Joint positions before the camera, metres."""
+    posed = body.pose(estimate.full_pose, estimate.betas.expand(len(estimate.full_pose), -1))
+    return posed.joints + (estimate.pelvis_m - posed.joints[:, 0])[:, None]
+
+
+def error_mm(estimate: Estimate, truth: Estimate, body: BodyModel) -> float:
+    """Mean error of the joints relative to the pelvis."""
+    found, true = joints_of(estimate, body), joints_of(truth, body)
+    apart = (found - found[:, :1]) - (true - true[:, :1])
+    return 1000 * float(apart.norm(dim=-1).mean())
+
+
+def part_of(estimate: Estimate, rows: slice) -> Estimate:
+    """Some frames of it."""
+    return replace(
+        estimate,
+        full_pose=estimate.full_pose[rows],
+        pelvis_m=estimate.pelvis_m[rows],
+        crops_cxcys=estimate.crops_cxcys[rows],
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence(truth: Estimate, body: BodyModel) -> Evidence:
+    """What both networks would see if they never erred."""
+    betas = truth.betas.expand(NUM_FRAMES, -1)
+    posed = body.pose(truth.full_pose, betas)
+    move = (truth.pelvis_m - posed.joints[:, 0])[:, None]
+    landmarks = LandmarkRegressor(body)(posed, betas) + move
+    pixels = project(landmarks, 900.0, CAMERA.center_px)
+    hips = landmarks[:, 23:25].mean(1, keepdim=True)
+    turn = ray_rotation(truth.crops_cxcys[:, :2], CAMERA)
+    world = (landmarks - hips) @ turn  # as a camera sees it that looks straight at the crop
+    frames = np.arange(NUM_FRAMES)
+    squares = truth.crops_cxcys.double().numpy()
+    seen = Observations(
+        track=Track(
+            track_id=1,
+            frame_index=frames,
+            boxes_xyxy=np.zeros((NUM_FRAMES, 4)),
+            scores=np.ones(NUM_FRAMES),
+        ),
+        crops_cxcysa=np.concatenate([squares, np.zeros((NUM_FRAMES, 1))], axis=-1),
+        landmarks_px=pixels.double().numpy(),
+        visibility=np.ones((NUM_FRAMES, 33)),
+        world_landmarks_m=world.double().numpy(),
+        keypoints=np.concatenate(
+            [coco17(pixels).double().numpy(), np.full((NUM_FRAMES, 17, 1), 0.8)], axis=-1
+        ),
+        flow=np.zeros((NUM_FRAMES, 2, 16, 16), np.float16),
+        time_s=frames / 30,
+    )
+    return gather_evidence(seen, split_timelines(seen), squares, CAMERA)
+
+
+@pytest.fixture(scope="module")
+def start(truth: Estimate) -> Estimate:
+    """A network's answer that is off by about ten degrees in every joint, and 15 % in distance."""
+    generator = torch.Generator().manual_seed(1)
+    wrong = 0.12 * torch.randn(24, 3, generator=generator)
+    jitter = 0.04 * torch.randn(NUM_FRAMES, 24, 3, generator=generator)
+    return replace(
+        truth,
+        full_pose=truth.full_pose @ rotvec_to_rotmat(wrong + jitter),
+        pelvis_m=truth.pelvis_m * torch.tensor([1.0, 1.0, 1.15]),
+    )
+
+
+def test_it_goes_most_of_the_way_to_the_truth(
+    start: Estimate, truth: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    refined = refine(start, evidence, body, CAMERA)
+    before, after = error_mm(start, truth, body), error_mm(refined, truth, body)
+    assert before > 60
+    assert after < 0.5 * before
+    pixels = project(joints_of(refined, body), 900.0, CAMERA.center_px)
+    true_pixels = project(joints_of(truth, body), 900.0, CAMERA.center_px)
+    assert (pixels - true_pixels).norm(dim=-1).mean() < 5
+    eye = torch.eye(3).expand(NUM_FRAMES, 24, 3, 3)
+    torch.testing.assert_close(refined.full_pose @ refined.full_pose.mT, eye, atol=1e-5, rtol=0)
+    assert refined.betas.shape == (10,)
+    assert refined.crops_cxcys.equal(start.crops_cxcys)
+
+
+def test_the_truth_is_left_where_it_is(
+    truth: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    assert error_mm(refine(truth, evidence, body, CAMERA), truth, body) < 20
+
+
+def test_it_is_repeatable_and_leaves_its_input_alone(
+    start: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    pose, betas = start.full_pose.clone(), start.betas.clone()
+    first, second = (refine(start, evidence, body, CAMERA, SHORT) for _ in range(2))
+    assert first.full_pose.equal(second.full_pose)
+    assert first.betas.equal(second.betas)
+    assert first.pelvis_m.equal(second.pelvis_m)
+    assert not first.full_pose.requires_grad
+    assert start.full_pose.equal(pose)
+    assert start.betas.equal(betas)
+
+
+def test_long_tracks_are_refined_in_pieces_with_one_body(
+    start: Estimate,
+    truth: Estimate,
+    evidence: Evidence,
+    body: BodyModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refinement, "MAX_FRAMES", 8)
+    refined = refine(start, evidence, body, CAMERA, RefineSettings(iterations=100))
+    assert refined.full_pose.shape == (NUM_FRAMES, 24, 3, 3)
+    assert refined.betas.shape == (10,)
+    assert not refined.betas.equal(start.betas)
+    assert refined.crops_cxcys.equal(start.crops_cxcys)
+    for piece in np.array_split(np.arange(NUM_FRAMES), 3):
+        rows = slice(piece[0], piece[-1] + 1)
+        before = error_mm(part_of(start, rows), part_of(truth, rows), body)
+        after = error_mm(part_of(refined, rows), part_of(truth, rows), body)
+        assert after < 0.8 * before
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3])
+def test_very_short_tracks(
+    num_frames: int, start: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    refined = refine(
+        part_of(start, slice(num_frames)), evidence.cut(range(num_frames)), body, CAMERA, SHORT
+    )
+    assert refined.full_pose.shape == (num_frames, 24, 3, 3)
+    assert refined.full_pose.isfinite().all()
+
+
+def test_nothing_seen_changes_the_pose_little(
+    start: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    """Where nobody was observed only smoothness and the network's answer have a say."""
+    blind = replace(
+        evidence,
+        landmark_weight=torch.zeros_like(evidence.landmark_weight),
+        keypoint_weight=torch.zeros_like(evidence.keypoint_weight),
+        bone_weight=torch.zeros_like(evidence.bone_weight),
+    )
+    refined = refine(start, blind, body, CAMERA, SHORT)
+    assert refined.full_pose.isfinite().all()
+    assert refined.pelvis_m.isfinite().all()
+    assert error_mm(refined, start, body) < 60
