@@ -19,7 +19,7 @@ class TrainConfig:
     model: ModelConfig = LITE
     loss: LossWeights = field(
         default_factory=lambda: LossWeights(
-            joints_3d=300, joints_2d=100, smpl=60, velocity=200, form="distance"
+            joints_3d=300.0, joints_2d=100.0, smpl=60.0, velocity=200.0, form="distance"
         )
     )
     steps: int = 8000
@@ -59,9 +59,9 @@ class TrainConfig:
     def from_toml(cls, path: Path) -> "TrainConfig":
         """Read a configuration file; what it leaves out keeps its default."""
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}.") from error
         return cls.from_dict(values)
