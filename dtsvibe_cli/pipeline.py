@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -257,11 +257,11 @@ def run(
         "show_ids": show_ids,
         "max_width_px": max_width_px,
     }
-    _overlay_options(**look)  # a mistake in them shall not cost a whole run
-    with ExitStack() as stack:
-        stack.enter_context(folder_to_write(out))
+    # a mistake in how it shall look is told before the work, not after it
+    _overlay_options(**look)
+    _known_renderer(renderer)
+    with folder_to_write(out):
         paths = free_paths(out, source, render=render, overwrite=overwrite)
-        drawer = stack.enter_context(_opened(renderer)) if render else None
         if str(source).startswith("webcam:"):
             source = record_to(out, str(source), end_s)
         motion, report = estimate_video(
@@ -271,9 +271,9 @@ def run(
         save_results(motion, paths.motion)
         vertices = _vertices_of(load_body_model(body_model)) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
-        if drawer is not None and motion.people:
+        if render and motion.people:
             watch = Stopwatch()
-            with watch("render"):
+            with watch("render"), _opened(renderer) as drawer:
                 render_video(
                     motion,
                     paths.overlay,
@@ -366,16 +366,21 @@ def _overlay_options(*, layout: str, view: str | None, **others: Any) -> Overlay
 @contextmanager
 def _opened(renderer: str | Renderer) -> Iterator[Renderer]:
     """A renderer by name, closed in the end; somebody else's is left open."""
-    if not isinstance(renderer, str):
-        yield renderer
+    known = _known_renderer(renderer)
+    if not isinstance(known, str):
+        yield known
         return
-    if renderer not in get_args(RendererName):
-        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
-    drawer = make_renderer(cast(RendererName, renderer))
+    drawer = make_renderer(known)
     try:
         yield drawer
     finally:
         drawer.close()
+
+
+def _known_renderer(renderer: str | Renderer) -> RendererName | Renderer:
+    if isinstance(renderer, str) and renderer not in get_args(RendererName):
+        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
+    return cast(RendererName | Renderer, renderer)
 
 
 def _vertices_of(body: BodyModel) -> Callable[[SmplParams], Float[np.ndarray, "frame vertex 3"]]:

@@ -1,0 +1,503 @@
+"""The whole way from a file to results, and what becomes of bad input."""
+
+import json
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from dtsvibe_cli import estimate_video, load_results, pipeline, render_video, run
+from dtsvibe_cli.cli import main
+from dtsvibe_cli.datatypes import Detections, Frame, PersonMotion, VideoMotion
+from dtsvibe_cli.devices import choose_device
+from dtsvibe_cli.errors import ConfigError, VideoError, WeightsError
+from dtsvibe_cli.models.checkpoint import save_network
+from dtsvibe_cli.models.config import PAPER, TINY
+from dtsvibe_cli.models.dts_vibe import build
+from dtsvibe_cli.results import ResultPaths
+from dtsvibe_cli.synthetic.clip import FRAME_RATE
+from dtsvibe_cli.synthetic.truth import load_truth
+from dtsvibe_cli.video import VideoWriter, probe, read_frames
+from dtsvibe_cli.weights import registry
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+CLIP = EXAMPLES / "synthetic_walk.mp4"
+NUM_FRAMES = 24
+QUICK: dict[str, Any] = {"detect_every": 10, "refine": False}
+
+
+def write_video(path: Path, pictures: Sequence[np.ndarray]) -> Path:
+    with VideoWriter(path, frame_rate=FRAME_RATE) as writer:
+        for index, rgb in enumerate(pictures):
+            writer.write(rgb, pts=index, time_base=1 / FRAME_RATE)
+    return path
+
+
+def pictures(num_frames: int) -> list[np.ndarray]:
+    return [frame.rgb for frame, _ in zip(read_frames(CLIP), range(num_frames), strict=False)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pipeline")
+
+
+@pytest.fixture(scope="module")
+def clip(folder: Path) -> Path:
+    """Nearly a second of the synthetic clip."""
+    return write_video(folder / "walk.mp4", pictures(NUM_FRAMES))
+
+
+@pytest.fixture(scope="module")
+def one_frame(folder: Path) -> Path:
+    return write_video(folder / "one.mp4", pictures(1))
+
+
+@pytest.fixture(scope="module")
+def nobody(folder: Path) -> Path:
+    """A second of grey noise."""
+    rng = np.random.default_rng(0)
+    noise = [
+        np.repeat(rng.integers(100, 156, (96, 128, 1), dtype=np.uint8), 3, -1) for _ in range(30)
+    ]
+    return write_video(folder / "nobody.mp4", noise)
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path) -> str | Path:
+    """The trained network where it is built in, else a tiny untrained one."""
+    if "dtsvibe_lite" in registry():
+        return "lite"
+    (path,) = save_network(build(TINY, seed=1), folder / "tiny.safetensors", {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path, clip: Path, weights: str | Path) -> pipeline.RunResult:
+    """A whole run with everything on."""
+    return run(
+        clip, folder / "out", weights=weights, verts=True, renderer="numpy", layout="overlay"
+    )
+
+
+@pytest.fixture
+def dtsvibe(weights: str | Path) -> Callable[..., Result]:
+    """``dtsvibe run`` with quick settings; later options win."""
+
+    def call(source: object, out: Path, *options: object) -> Result:
+        quick = ["--weights", weights, "--no-refine", "--detect-every", 10, "--renderer", "numpy"]
+        words = ["run", source, "--out", out, *quick, *options]
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    return call
+
+
+def everything_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*")) if folder.exists() else []
+
+
+def arrays_of(person: PersonMotion) -> dict[str, np.ndarray]:
+    return {
+        "global_orient": person.smpl.global_orient,
+        "body_pose": person.smpl.body_pose,
+        "betas": person.smpl.betas,
+        "transl": person.smpl.transl,
+        "joints_cam": person.joints_cam,
+        "joints_px": person.joints_px,
+        "boxes_xyxy": person.track.boxes_xyxy,
+        "crops_cxcys": person.crops_cxcys,
+        "scale": person.camera.scale,
+    }
+
+
+# what a run gives
+
+
+def test_the_walker_is_followed_in_every_frame(results: pipeline.RunResult) -> None:
+    motion = results.motion
+    (person,) = motion.people
+    assert person.track.frame_index.tolist() == list(range(NUM_FRAMES))
+    assert person.observed.all()
+    np.testing.assert_allclose(motion.time_s, np.arange(NUM_FRAMES) / float(FRAME_RATE))
+    truth = load_truth(EXAMPLES / "synthetic_walk_truth.npz").joints_px[:NUM_FRAMES]
+    error_px = np.linalg.norm(person.joints_px - truth, axis=-1)
+    height_px = np.ptp(truth[..., 1], axis=1).mean()
+    assert np.median(error_px) < 0.1 * height_px  # refined, so even from an untrained network
+
+
+def test_parameters_and_joints_say_the_same(results: pipeline.RunResult) -> None:
+    (person,) = results.motion.people
+    camera = results.motion.camera
+    x, y, z = np.moveaxis(person.joints_cam.astype(float), -1, 0)
+    projected = np.stack([x / z, y / z], -1) * camera.focal_length_px + camera.center_px
+    np.testing.assert_allclose(person.joints_px, projected, atol=0.05)
+    np.testing.assert_array_equal(person.smpl.betas, person.smpl.betas[:1].repeat(NUM_FRAMES, 0))
+    eye = np.broadcast_to(np.eye(3), (NUM_FRAMES, 23, 3, 3))
+    turned = person.smpl.body_pose @ person.smpl.body_pose.swapaxes(-1, -2)
+    np.testing.assert_allclose(turned, eye, atol=1e-4)
+
+
+def test_four_files_are_written_and_tell_the_same(results: pipeline.RunResult, clip: Path) -> None:
+    out = results.written[0].parent
+    paths = ResultPaths.of(out, clip)
+    files = {paths.motion, paths.vibe, paths.overlay, paths.report}
+    assert set(results.written) == files
+    assert set(everything_in(out)) == files
+    loaded = load_results(out)
+    for name, values in arrays_of(results.motion.people[0]).items():
+        np.testing.assert_allclose(arrays_of(loaded.people[0])[name], values, atol=1e-3)
+    drawn = probe(paths.overlay)
+    assert (drawn.width_px, drawn.height_px) == (probe(clip).width_px, probe(clip).height_px)
+    assert sum(1 for _ in read_frames(paths.overlay)) == NUM_FRAMES
+
+
+def test_the_report_says_what_happened(results: pipeline.RunResult, clip: Path) -> None:
+    text = ResultPaths.of(results.written[0].parent, clip).report.read_text()
+    report = json.loads(text)
+    assert report["num_frames"] == NUM_FRAMES
+    assert report["people"][0]["num_frames"] == NUM_FRAMES
+    assert report["people"][0]["num_filled_frames"] == 0
+    assert [track["kind"] for track in report["tracks"]] == ["kept"]
+    stages = {"load", "decode", "detect", "flow", "observe", "motion", "render"}
+    assert stages <= report["seconds"].keys()
+    assert all(report["seconds"][stage] > 0 for stage in stages)
+    assert "numpy" in report["renderer"]
+    assert report["versions"].keys() == {"dtsvibe", "python", "torch", "numpy"}
+
+
+def test_the_same_run_gives_the_same_numbers(
+    results: pipeline.RunResult, clip: Path, weights: str | Path
+) -> None:
+    motion, _ = estimate_video(clip, weights=weights)
+    again, first = arrays_of(motion.people[0]), arrays_of(results.motion.people[0])
+    for name, values in first.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_progress_is_told(clip: Path, weights: str | Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    estimate_video(
+        clip,
+        weights=weights,
+        end_s=0.2,
+        on_progress=lambda *now: told.append(now),
+        **QUICK,
+    )
+    assert told[:6] == [("look", done, 6) for done in range(1, 7)]
+    assert told[6:] == [("move", 0, 1), ("move", 1, 1)]
+
+
+def test_a_part_of_a_video_keeps_its_frame_numbers(clip: Path, weights: str | Path) -> None:
+    motion, report = estimate_video(clip, weights=weights, start_s=0.5, end_s=0.8, **QUICK)
+    assert motion.first_frame == 15
+    assert motion.people[0].track.frame_index.tolist() == list(range(15, 24))
+    assert report.num_frames == len(motion.time_s) == 9
+    np.testing.assert_allclose(motion.time_s, np.arange(15, 24) / float(FRAME_RATE))
+
+
+def test_a_renderer_of_ones_own_is_left_open(results: pipeline.RunResult, tmp_path: Path) -> None:
+    class Counting:
+        name = "counting"
+        num_drawn = 0
+
+        def draw(self, image: np.ndarray, meshes: Any, camera: Any, **_: Any) -> np.ndarray:
+            self.num_drawn += len(meshes)
+            return image
+
+        def close(self) -> None:
+            raise AssertionError("this is not ours to close")
+
+    renderer = Counting()
+    render_video(results.motion, tmp_path / "drawn.mp4", renderer=renderer, layout="overlay")
+    assert renderer.num_drawn == NUM_FRAMES
+
+
+# bad input, as the command line meets it
+
+
+def no_file(folder: Path, clip: Path) -> Path:
+    return folder / "nothing.mp4"
+
+
+def text_file(folder: Path, clip: Path) -> Path:
+    path = folder / "notes.mp4"
+    path.write_text("This is no video.\n" * 200)
+    return path
+
+
+def cut_off(folder: Path, clip: Path) -> Path:
+    """The index is at the end of this file, and missing."""
+    path = folder / "cut.mp4"
+    content = clip.read_bytes()
+    moov = content.index(b"moov") - 4
+    size = int.from_bytes(content[moov : moov + 4], "big")
+    path.write_bytes((content[:moov] + content[moov + size :])[: len(content) // 2])
+    return path
+
+
+def empty_file(folder: Path, clip: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def empty_folder(folder: Path, clip: Path) -> Path:
+    path = folder / "frames"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("make", [no_file, text_file, cut_off, empty_file, empty_folder])
+def test_what_is_no_video_is_one_sentence(
+    make: Callable[[Path, Path], Path], clip: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    source, out = make(tmp_path, clip), tmp_path / "new" / "out"
+    result = dtsvibe(source, out)
+    assert_one_sentence(result, naming=source)
+    assert not (tmp_path / "new").exists()
+
+
+def assert_one_sentence(result: Result, *, naming: object) -> None:
+    """Exit 1, nothing on stdout, one line on stderr, no traceback."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert str(naming) in line
+    assert line.endswith(".")
+
+
+def damaged(path: Path) -> Path:
+    path.write_bytes(b"damaged" * 100)
+    return path
+
+
+def of_another_network(path: Path) -> Path:
+    from dtsvibe_cli.weights import find
+
+    return find("movenet_multipose")[0]
+
+
+def of_the_papers_network(path: Path) -> Path:
+    config = replace(PAPER, d_model=16, encoder_layers=1, encoder_heads=1, o_cnn="small")
+    network = build(replace(config, encoder_feedforward=16, regressor_layers=1, d_regressor=16))
+    return save_network(network, path, {})[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "make"),
+    [
+        ("--weights", lambda path: path),
+        ("--weights", damaged),
+        ("--weights", of_another_network),
+        ("--weights", of_the_papers_network),
+        ("--body-model", lambda path: path),
+        ("--body-model", damaged),
+        ("--body-model", lambda path: damaged(path.with_suffix(".pkl"))),
+        ("--body-model", lambda path: damaged(path.with_suffix(".npz"))),
+        ("--flow", lambda path: path),
+        ("--flow", damaged),
+    ],
+)
+def test_files_of_another_kind_are_one_sentence(
+    option: str,
+    make: Callable[[Path], Path],
+    one_frame: Path,
+    tmp_path: Path,
+    dtsvibe: Callable[..., Result],
+) -> None:
+    file = make(tmp_path / "file.safetensors")
+    result = dtsvibe(one_frame, tmp_path / "out", option, file)
+    assert_one_sentence(result, naming=file)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "naming"),
+    [
+        (("--view", "below"), "'below'"),
+        (("--focal", "long"), "'long'"),
+        (("--device", "abacus"), "'abacus'"),
+        (("--detector", "crystal_ball"), "crystal_ball"),
+        (("--start", "5"), "one.mp4"),
+        (("--start", "2", "--end", "1"), "the start (2 s)"),
+        (("--track-id", "7"), "no person 7"),
+        (("--frame-rate", "25"), "one.mp4"),
+    ],
+)
+def test_options_that_cannot_be_met_are_one_sentence(
+    options: tuple[str, ...],
+    naming: str,
+    one_frame: Path,
+    tmp_path: Path,
+    dtsvibe: Callable[..., Result],
+) -> None:
+    result = dtsvibe(one_frame, tmp_path / "out", *options)
+    assert_one_sentence(result, naming=naming)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_at_once(
+    clip: Path, tmp_path: Path, dtsvibe: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(pipeline, "estimate_video", None)  # would be called in vain
+    out = tmp_path / "file" / "out"
+    assert_one_sentence(dtsvibe(clip, out), naming=out)
+    assert everything_in(tmp_path) == [tmp_path / "file"]
+
+
+def test_results_are_replaced_only_when_told(
+    one_frame: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    report = ResultPaths.of(tmp_path, one_frame).report
+    report.write_text("of an earlier run")
+    assert_one_sentence(dtsvibe(one_frame, tmp_path), naming=report)
+    assert everything_in(tmp_path) == [report]
+    assert dtsvibe(one_frame, tmp_path, "--no-render", "--overwrite").exit_code == 0
+    assert json.loads(report.read_text())["num_frames"] == 1
+
+
+@pytest.mark.parametrize("error", [VideoError("The disk is full."), KeyboardInterrupt()])
+def test_a_run_that_breaks_off_leaves_whole_files_only(
+    error: BaseException,
+    one_frame: Path,
+    tmp_path: Path,
+    dtsvibe: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Motion that took long to find is kept when only its drawing fails."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("dtsvibe_cli.stages.overlay.draw_frame", fail)
+    result = dtsvibe(one_frame, tmp_path / "out")
+    assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    paths = ResultPaths.of(tmp_path / "out", one_frame)
+    assert set(everything_in(tmp_path / "out")) == {paths.motion, paths.vibe}
+    assert load_results(paths.motion).people
+
+
+# odd input that is no mistake
+
+
+def test_a_video_without_people_is_no_error(
+    nobody: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    out = tmp_path / "out"
+    result = dtsvibe(nobody, out)
+    assert result.exit_code == 0, result.output
+    assert f"Nobody was found in {nobody}" in result.stderr
+    paths = ResultPaths.of(out, nobody)
+    written = [paths.motion, paths.vibe, paths.report]
+    assert result.stdout.splitlines() == [str(path) for path in written]
+    assert everything_in(out) == sorted(written)
+    assert load_results(out).people == ()
+    report = json.loads(paths.report.read_text())
+    assert (report["num_frames"], report["people"]) == (30, [])
+
+
+def test_a_single_frame_is_a_video(
+    one_frame: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    result = dtsvibe(one_frame, tmp_path, "--refine")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 4
+    (person,) = load_results(tmp_path).people
+    assert person.track.frame_index.tolist() == [0]
+    assert np.isfinite(person.joints_cam).all()
+
+
+def test_odd_sizes(folder: Path, tmp_path: Path, dtsvibe: Callable[..., Result]) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index, rgb in enumerate(pictures(3)):
+        small = cv2.resize(rgb, (321, 181), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(frames / f"{index:03d}.png"), small[..., ::-1])
+    out = tmp_path / "out"
+    result = dtsvibe(frames, out, "--frame-rate", "24")
+    assert result.exit_code == 0, result.output
+    motion = load_results(out)
+    assert (motion.video.width_px, motion.video.height_px) == (321, 181)
+    assert motion.video.frame_rate == Fraction(24)
+    assert motion.camera.center_px == (160.5, 90.5)
+    (person,) = motion.people
+    assert ((person.joints_px > -50) & (person.joints_px < [371, 231])).all()
+    assert sum(1 for _ in read_frames(ResultPaths.of(out, frames).overlay)) == 3
+
+
+class Blind:
+    """A detector that never finds anybody."""
+
+    def __call__(self, frame: Frame) -> Detections:
+        return Detections(boxes_xyxy=np.empty((0, 4)), scores=np.empty(0))
+
+
+class Sure:
+    """A detector that always finds somebody in the middle."""
+
+    def __call__(self, frame: Frame) -> Detections:
+        return Detections(boxes_xyxy=np.array([[20.0, 10.0, 70.0, 90.0]]), scores=np.ones(1))
+
+
+@pytest.mark.parametrize("detector", [Blind(), Sure()])
+def test_memory_holds_a_few_pictures_only(
+    detector: Any, nobody: Path, weights: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Frame]] = []
+    most = 0
+
+    def counted(source: Path, **keywords: Any) -> Iterator[Frame]:
+        nonlocal most
+        for frame in read_frames(source, **keywords):
+            alive.append(weakref.ref(frame))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield frame
+
+    monkeypatch.setattr(pipeline, "read_frames", counted)
+    motion, _ = estimate_video(
+        nobody, detector=detector, weights=weights, detect_every=3, refine=False
+    )
+    assert len(motion.people) == isinstance(detector, Sure)
+    assert len(alive) == 30
+    assert most <= 10
+
+
+def test_other_networks_are_refused_with_the_reason(tmp_path: Path, one_frame: Path) -> None:
+    path = of_the_papers_network(tmp_path / "paper.safetensors")
+    with pytest.raises(WeightsError, match="looks at pictures itself"):
+        estimate_video(one_frame, weights=path)
+
+
+@pytest.mark.parametrize("keyword", ["layout", "renderer"])
+def test_names_that_do_not_exist(keyword: str, results: pipeline.RunResult, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"There is no {keyword} 'nice'"):
+        render_video(results.motion, tmp_path / "drawn.mp4", **{keyword: "nice"})
+    assert not everything_in(tmp_path)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in ("cpu", "cuda", "mps")
+    with pytest.raises(ConfigError, match="has no device 'abacus'"):
+        choose_device("abacus")
+
+
+def test_a_result_without_people_can_be_drawn(nobody: Path, tmp_path: Path) -> None:
+    motion, _ = estimate_video(nobody, detector=Blind(), weights=_tiny(tmp_path), end_s=0.1)
+    assert isinstance(motion, VideoMotion)
+    render_video(motion, tmp_path / "drawn.mp4", renderer="numpy")
+    assert sum(1 for _ in read_frames(tmp_path / "drawn.mp4")) == 3
+
+
+def _tiny(folder: Path) -> Path:
+    return save_network(build(TINY), folder / "tiny.safetensors", {})[0]
