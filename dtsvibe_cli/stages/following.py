@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from dtsvibe_cli.datatypes import Frame
 from dtsvibe_cli.geometry.boxes import square_crops
+from dtsvibe_cli.geometry.joints import COCO17
 from dtsvibe_cli.stages.appearance import torso_histogram
 from dtsvibe_cli.stages.detection import Detector
 from dtsvibe_cli.stages.tracking import Tracker
@@ -28,6 +29,13 @@ MOVING_MARGIN = 0.25
 Somebody who starts from rest (or comes to rest) between two sightings is, half-way, a quarter of
 the distance away from the straight line.
 """
+
+MIN_TORSO_SCORE = 0.2
+"""Keypoint score from which hips and shoulders are believed to say how a person leans."""
+
+_TORSO = tuple(
+    COCO17.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,9 @@ class FollowedPerson:
     """Smoothed square around the person: centre x, y and side, pixels of the full image."""
     colours: Float[np.ndarray, "56"] | None
     """Colour histogram of the torso; None where the detector was not asked."""
+    lean_rad: float | None = None
+    """Angle from upright to the line from hips to shoulders, clockwise as seen; interpolated like
+    the crop. None when the detector showed no torso near this frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +112,8 @@ class _Sighting:
     score: float
     keypoints: Float[np.ndarray, "17 3"]
     colours: Float[np.ndarray, "56"]
+    lean: complex | None
+    """Direction from hips to shoulders: real part up, imaginary part right, length 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +142,7 @@ def _look_at(frame: Frame, number: int, detector: Detector, tracker: Tracker) ->
             score=float(detections.scores[row]),
             keypoints=np.zeros((17, 3)) if keypoints is None else keypoints.astype(np.float64),
             colours=torso_histogram(frame.rgb, detections.boxes_xyxy[row], keypoints),
+            lean=None if keypoints is None else _lean(keypoints),
         )
     return _Look(number=number, index=frame.index, time_s=frame.time_s, people=people)
 
@@ -155,6 +169,7 @@ class _Path:
                 keypoints=seen.keypoints,
                 crop_cxcys=self._smooth_crop(after - 1),
                 colours=seen.colours,
+                lean_rad=_angle(self._smooth_lean(after - 1)),
             )
         return None if after == len(self.looks) else self._between(after - 1, frame)
 
@@ -175,6 +190,9 @@ class _Path:
             keypoints=np.zeros((17, 3)),
             crop_cxcys=crop,
             colours=None,
+            lean_rad=_angle(
+                _mix_directions(self._smooth_lean(before), self._smooth_lean(before + 1), share)
+            ),
         )
 
     def _crop(self, position: int) -> Float[np.ndarray, "3"]:
@@ -195,6 +213,21 @@ class _Path:
             self._crop(position - 1), self._crop(position + 1), _share(before, now.time_s, after)
         )
         return _mix(own, line, 0.5)
+
+    def _smooth_lean(self, position: int) -> complex | None:
+        """The lean, smoothed as the crop is."""
+        own = self.looks[position].people[self.track_id].lean
+        if position in (0, len(self.looks) - 1):
+            return own
+        before, now, after = self.looks[position - 1 : position + 2]
+        if after.number - before.number > 2:
+            return own
+        line = _mix_directions(
+            before.people[self.track_id].lean,
+            after.people[self.track_id].lean,
+            _share(before, now.time_s, after),
+        )
+        return _mix_directions(own, line, 0.5)
 
     def settled_until(self, newest: _Look) -> int:
         """Index of the last frame that a further look would not change."""
@@ -271,3 +304,25 @@ def _mix(
 ) -> Float[np.ndarray, " value"]:
     mixed: Float[np.ndarray, " value"] = first + (second - first) * share
     return mixed
+
+
+def _lean(keypoints: Float[np.ndarray, "17 3"]) -> complex | None:
+    """Direction from hips to shoulders; None unless all four are seen."""
+    torso = keypoints[list(_TORSO)]
+    if not (torso[:, 2] > MIN_TORSO_SCORE).all():
+        return None
+    x, y = torso[2:, :2].mean(0) - torso[:2, :2].mean(0)
+    length = float(np.hypot(x, y))
+    return complex(-y, x) / length if length > 0 else None
+
+
+def _mix_directions(first: complex | None, second: complex | None, share: float) -> complex | None:
+    """A direction between two; the known one when only one is."""
+    if first is None or second is None:
+        return first or second
+    mixed = (1 - share) * first + share * second
+    return mixed / abs(mixed) if abs(mixed) > 1e-6 else first
+
+
+def _angle(direction: complex | None) -> float | None:
+    return None if direction is None else float(np.angle(direction))

@@ -11,21 +11,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from dtsvibe_cli.datatypes import Observations, Track
-from dtsvibe_cli.geometry.joints import BLAZEPOSE33, COCO17
+from dtsvibe_cli.datatypes import Frame, Observations, Track
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, COCO17_TO_BLAZEPOSE33
 from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
+from dtsvibe_cli.stages.sides import side_distances
 
-UPRIGHT_WITHIN_RAD: Final = np.deg2rad(50)
-"""Crops are turned only for people who lean more than this: the pose network copes with less."""
-
-_COCO_TORSO: Final = tuple(
-    COCO17.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
-)
 _BLAZEPOSE_TORSO: Final = tuple(
     BLAZEPOSE33.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
 )
+
+SECOND_LOOK_FROM: Final = 0.05
+"""Crossing score (see :func:`_crossing`) from which a person is looked at again."""
 
 
 @dataclass
@@ -43,6 +41,20 @@ class _Rows:
     keypoints: list[Float[np.ndarray, "17 3"]] = field(default_factory=list)
     flow: list[Float[np.ndarray, "2 side side"]] = field(default_factory=list)
     colours: list[Float[np.ndarray, "56"]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseReading:
+    """What the pose network says of one crop, in the full image's coordinates."""
+
+    crop_cxcysa: Float[np.ndarray, "4"]
+    landmarks_px: Float[np.ndarray, "33 2"]
+    visibility: Float[np.ndarray, " 33"]
+    world_m: Float[np.ndarray, "33 3"]
+
+    def keypoints(self) -> Float[np.ndarray, "17 3"]:
+        """COCO's keypoints among the landmarks, with their visibility."""
+        return _coco(self.landmarks_px, self.visibility)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,34 +95,75 @@ class Observer:
 
     def _observe(self, frame: FollowedFrame) -> None:
         rows = [self._rows.setdefault(person.track_id, _Rows()) for person in frame.people]
-        crops = np.stack(
-            [
-                np.append(person.crop_cxcys, _lean(person, row))
-                for person, row in zip(frame.people, rows, strict=True)
-            ]
-        )
-        pictures = np.stack([cut(frame.frame.rgb, crop, CROP_SIDE_PX) for crop in crops])
+        crops = [
+            np.append(person.crop_cxcys, _lean(person, row))
+            for person, row in zip(frame.people, rows, strict=True)
+        ]
+        poses = self._read_pose(frame.frame.rgb, crops)
+        flows = self._flows(frame)
+        for k, (person, row) in enumerate(zip(frame.people, rows, strict=True)):
+            pose = poses[k]
+            if _crossing(pose, person, row, frame.frame.index) > SECOND_LOOK_FROM:
+                pose = self._look_again(frame.frame, pose, person, row)
+            row.frame_index.append(frame.frame.index)
+            row.time_s.append(frame.frame.time_s)
+            row.boxes.append(person.box_xyxy)
+            row.scores.append(person.score)
+            row.crops.append(pose.crop_cxcysa)
+            row.landmarks.append(pose.landmarks_px)
+            row.visibility.append(pose.visibility)
+            row.world.append(pose.world_m)
+            row.keypoints.append(person.keypoints)
+            row.flow.append(flows[k].astype(np.float16))
+            if person.colours is not None:
+                row.colours.append(person.colours)
+
+    def _look_again(
+        self, frame: Frame, first: PoseReading, person: FollowedPerson, row: _Rows
+    ) -> PoseReading:
+        """The least doubtful of three answers: as it was, from an upright crop, from a mirror image.
+
+        Seen a little differently, the network often stops taking a back for a front.
+        """
+        upright = first.crop_cxcysa * np.array([1, 1, 1, 0])
+        answers = [
+            first,
+            *self._read_pose(frame.rgb, [upright]),
+            *self._read_pose(frame.rgb, [first.crop_cxcysa], mirrored=True),
+        ]
+        return min(answers, key=lambda answer: _crossing(answer, person, row, frame.index))
+
+    def _read_pose(
+        self,
+        rgb: UInt8[np.ndarray, "height width 3"],
+        crops: list[Float[np.ndarray, "4"]],
+        *,
+        mirrored: bool = False,
+    ) -> list[PoseReading]:
+        """What the pose network sees in each crop, or in its mirror image."""
+        pictures = np.stack([cut(rgb, crop, CROP_SIDE_PX) for crop in crops])
+        if mirrored:
+            pictures = np.ascontiguousarray(pictures[:, :, ::-1])
         with torch.inference_mode():
             tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
             seen = self._network(tensor.contiguous())
         landmarks = seen.landmarks_px.double().cpu().numpy()
         world = seen.world_m.double().cpu().numpy()
         visibility = seen.visibility.double().cpu().numpy()
-        flows = self._flows(frame)
-        for k, (person, row) in enumerate(zip(frame.people, rows, strict=True)):
-            turn = _turn(crops[k, 3])
-            row.frame_index.append(frame.frame.index)
-            row.time_s.append(frame.frame.time_s)
-            row.boxes.append(person.box_xyxy)
-            row.scores.append(person.score)
-            row.crops.append(crops[k])
-            row.landmarks.append(from_crop(landmarks[k], crops[k], CROP_SIDE_PX))
-            row.visibility.append(visibility[k])
-            row.world.append(np.concatenate([world[k, :, :2] @ turn.T, world[k, :, 2:]], 1))
-            row.keypoints.append(person.keypoints)
-            row.flow.append(flows[k].astype(np.float16))
-            if person.colours is not None:
-                row.colours.append(person.colours)
+        if mirrored:
+            sides = list(BLAZEPOSE33_MIRROR)
+            landmarks = landmarks[:, sides] * [-1, 1] + [CROP_SIDE_PX, 0]
+            world = world[:, sides] * [-1, 1, 1]
+            visibility = visibility[:, sides]
+        return [
+            PoseReading(
+                crop_cxcysa=crop,
+                landmarks_px=from_crop(landmarks[k], crop, CROP_SIDE_PX),
+                visibility=visibility[k],
+                world_m=np.concatenate([world[k, :, :2] @ _turn(crop[3]).T, world[k, :, 2:]], 1),
+            )
+            for k, crop in enumerate(crops)
+        ]
 
     def _flows(self, frame: FollowedFrame) -> Float[np.ndarray, "person 2 side side"]:
         """Flow into this frame; zeros for people who were not there a frame ago."""
@@ -129,6 +182,32 @@ class Observer:
         new = np.stack([cut(frame.frame.rgb, crop, size) for crop in upright])
         flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
         return flows
+
+
+def _coco(
+    landmarks_px: Float[np.ndarray, "33 2"], visibility: Float[np.ndarray, " 33"]
+) -> Float[np.ndarray, "17 3"]:
+    coco = list(COCO17_TO_BLAZEPOSE33)
+    return np.concatenate([landmarks_px[coco], visibility[coco, None]], axis=1)
+
+
+def _crossing(pose: PoseReading, person: FollowedPerson, row: _Rows, index: int) -> float:
+    """How much speaks for left and right being confused, against the last frame and the detector.
+
+    Positive when the limbs match better with sides exchanged.
+    """
+    points = pose.keypoints()
+    size = max(1.0, float(np.ptp(pose.landmarks_px, axis=0).max()))
+    others = []
+    if row.frame_index and row.frame_index[-1] + 1 == index:
+        others.append(_coco(row.landmarks[-1], row.visibility[-1]))
+    if (person.keypoints[:, 2] > 0).any():
+        others.append(person.keypoints)
+    total = 0.0
+    for other in others:
+        same, crossed = side_distances(points, other, size)
+        total += same - crossed
+    return total
 
 
 def cut(
@@ -167,20 +246,18 @@ def _turn(angle: float) -> Float[np.ndarray, "2 2"]:
 
 
 def _lean(person: FollowedPerson, row: _Rows) -> float:
-    """How far the crop has to be turned so that the person is upright in it; 0 when nearly so.
+    """How far the crop has to be turned so that the person is upright in it.
 
-    Read from the detector's keypoints where there are some, else from the frame before.
+    The pose network was trained on crops turned that way, and is much worse on a person who leans.
+    Read from the detector's keypoints, else from the frame before.
     """
-    torso = person.keypoints[list(_COCO_TORSO)]
-    if (torso[:, 2] > 0.2).all():
-        points = torso[:, :2]
-    elif row.landmarks:
-        points = row.landmarks[-1][list(_BLAZEPOSE_TORSO)]
-    else:
+    if person.lean_rad is not None:
+        return person.lean_rad
+    if not row.landmarks:
         return 0.0
+    points = row.landmarks[-1][list(_BLAZEPOSE_TORSO)]
     up = points[2:].mean(0) - points[:2].mean(0)
-    angle = float(np.arctan2(up[0], -up[1]))
-    return angle if abs(angle) > UPRIGHT_WITHIN_RAD else 0.0
+    return float(np.arctan2(up[0], -up[1]))
 
 
 def _seen(track_id: int, rows: _Rows) -> SeenTrack:

@@ -180,8 +180,8 @@ def place(
 ) -> Float[Tensor, "frame 3"]:
     """Where the pelvis has to be for the posed landmarks to meet the seen ones: least squares.
 
-    A landmark at X from the pelvis is seen at ray r when ``X_xy + t_xy = r * (X_z + t_z)``, which is linear in
-    the position t. Frames in which too little is seen keep the network's position.
+    A landmark at X from the pelvis is seen at ray r when ``X_xy + t_xy = r * (X_z + t_z)``, which
+    is linear in the position t. Frames in which too little is seen keep the network's position.
     """
     betas = start.betas[None].expand(len(start.full_pose), -1)
     with torch.no_grad():

@@ -101,16 +101,16 @@ def _costs(
         asked = bool((detector[t, :, 2] > 0).any())
         own[t] = [_SWAP_COST[0] * b + _SWAP_COST[1] * m for b, m in _STATES]
         if asked:
-            same, crossed = _distances(pose[t], detector[t], size)
+            same, crossed = side_distances(pose[t], detector[t], size)
             own[t] += [crossed if b != m else same for b, m in _STATES]
         if t > 0:
-            stay = _distances(pose[t - 1], pose[t], size)
+            stay = side_distances(pose[t - 1], pose[t], size)
             # Over a gap, a person may well have turned round.
             gap = seen.track.frame_index[t] - seen.track.frame_index[t - 1]
             weight = 1.0 if gap <= 3 else 0.1
             other = (0.0, 0.05)
             if asked and last_asked is not None:
-                other = _distances(detector[last_asked], detector[t], size)
+                other = side_distances(detector[last_asked], detector[t], size)
             steps[t] = [
                 [weight * stay[b0 != b1] + other[m0 != m1] for b0, m0 in _STATES]
                 for b1, m1 in _STATES
@@ -120,10 +120,13 @@ def _costs(
     return own, steps
 
 
-def _distances(
+def side_distances(
     first: Float[np.ndarray, "17 3"], second: Float[np.ndarray, "17 3"], size: float
 ) -> tuple[float, float]:
-    """Mean capped distance between two sets of keypoints as they are, and with sides exchanged."""
+    """Mean capped distance between two sets of keypoints as they are, and with sides exchanged.
+
+    Both are between 0 and 1. If the second is smaller, one of the two has left and right confused.
+    """
     weight = np.minimum(first[_LIMBS, 2], second[_LIMBS, 2])
     total = max(weight.sum(), 1e-6)
     limbs = first[_LIMBS, :2]
