@@ -138,11 +138,12 @@ def test_left_and_right_are_swapped_for_a_while_with_front_and_back() -> None:
     assert 0.1 < float(swapped.any(1).float().mean()) < 0.3
     changes = torch.diff(swapped.int(), dim=1).abs().sum(1)
     assert int(changes.max()) <= 2  # one spell in a window
-    back = torch.tensor([1.0, 1.0, -1.0])
-    turned = (noise.world_m - world[:, :, MIRROR] * back).norm(dim=-1).median(-1).values
-    straight = (noise.world_m - world).norm(dim=-1).median(-1).values
-    assert (turned[swapped] < straight[swapped]).float().mean() > 0.95
-    assert (turned[~swapped] > straight[~swapped]).float().mean() > 0.95
+    for frames, expected in (
+        (swapped, world[:, :, MIRROR] * torch.tensor([1.0, 1.0, -1.0])),
+        (~swapped, world),
+    ):
+        error = (noise.world_m - expected)[frames].abs()
+        assert float(error.median(1).values.median(0).values.max()) < 0.25
 
 
 def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more() -> None:
