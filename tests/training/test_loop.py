@@ -72,8 +72,15 @@ def log_rows(out: Path) -> list[dict[str, str]]:
     return rows
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("model", [CONFIG.model, replace(CONFIG.model, regressor="hmr")])
+@pytest.mark.parametrize(
+    ("precision", "model"),
+    [
+        ("fp32", CONFIG.model),
+        ("bf16", CONFIG.model),
+        ("fp32", replace(CONFIG.model, encoder="gru", regressor="hmr", o_cnn="none")),
+    ],
+    ids=["fp32", "bf16", "ablation"],
+)
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(
     tmp_path: Path, precision: Any, model: Any
 ) -> None:
