@@ -2,7 +2,8 @@
 
 Conventions, everywhere:
 
-* pixel coordinates: the centre of the top-left pixel is (0.5, 0.5), an image of width W spans 0 to W;
+* pixel coordinates: the centre of the top-left pixel is (0.5, 0.5), an image of width W spans
+  0 to W;
 * camera coordinates: OpenCV axes (x right, y down, z forward), metres;
 * ``frame_index``: 0-based index of the frame in the decoded input;
 * arrays are numpy at these borders; torch stays inside models, refinement and training.
@@ -91,7 +92,8 @@ class Observations:
     track: Track
     """The person's frames and boxes."""
     crops_cxcysa: Float[np.ndarray, "frame 4"]
-    """Square crop given to the pose network: centre x, y, side (pixels), anti-clockwise turn (radians)."""
+    """Square crop given to the pose network: centre x, y, side (pixels), and the angle by which it is
+    turned clockwise as seen (radians), so that the person is upright in it."""
     landmarks_px: Float[np.ndarray, "frame 33 2"]
     """BlazePose landmarks, pixels of the full image."""
     visibility: Float[np.ndarray, "frame 33"]
@@ -123,7 +125,7 @@ class SmplParams:
 
 @dataclass(frozen=True, kw_only=True)
 class WeakPerspectiveCamera:
-    """Camera of a square crop mapped to [-1, 1]: ``x = scale * (X + tx)``, ``y = scale * (Y + ty)``."""
+    """Camera of a square crop mapped to [-1, 1]: ``x = scale * (X + tx)``, the same for y."""
 
     scale: Float[np.ndarray, " frame"]
     tx: Float[np.ndarray, " frame"]

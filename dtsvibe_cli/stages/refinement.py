@@ -39,7 +39,7 @@ class RefineSettings:
     smoothness: float = 8.0
     flow: float = 0.1
     pose_prior: float = 0.05
-    shape_prior: float = 0.002
+    shape_prior: float = 0.01
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
 
