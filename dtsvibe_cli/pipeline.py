@@ -109,8 +109,7 @@ def estimate_video(
         if isinstance(detector, str):
             detector = make_detector(detector, device=chosen)
         if isinstance(tracker, str):
-            looks_per_second = float(video.frame_rate) / detect_every
-            tracker = make_tracker(tracker, looks_per_second=looks_per_second)
+            tracker = make_tracker(tracker, looks_per_second=float(video.frame_rate) / detect_every)
         if isinstance(flow, str):
             flow = make_flow(flow, chosen)
         observer = Observer(
@@ -283,8 +282,7 @@ def run(
                     **look,
                 )
             written.insert(0, paths.overlay)
-            seconds = report.seconds | watch.seconds
-            report = replace(report, seconds=seconds, renderer=drawer.name)
+            report = replace(report, seconds=report.seconds | watch.seconds, renderer=drawer.name)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))

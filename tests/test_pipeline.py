@@ -117,9 +117,6 @@ def arrays_of(person: PersonMotion) -> dict[str, np.ndarray]:
     }
 
 
-# what a run gives
-
-
 def test_the_walker_is_followed_in_every_frame(results: pipeline.RunResult) -> None:
     motion = results.motion
     (person,) = motion.people
@@ -219,9 +216,6 @@ def test_a_renderer_of_ones_own_is_left_open(results: pipeline.RunResult, tmp_pa
     assert renderer.num_drawn == NUM_FRAMES
 
 
-# bad input, as the command line meets it
-
-
 def no_file(folder: Path, clip: Path) -> Path:
     return folder / "nothing.mp4"
 
@@ -273,6 +267,13 @@ def assert_one_sentence(result: Result, *, naming: object) -> None:
     assert line.startswith("Error: ")
     assert str(naming) in line
     assert line.endswith(".")
+
+
+def test_a_webcam_has_a_number(tmp_path: Path, dtsvibe: Callable[..., Result]) -> None:
+    out = tmp_path / "out"
+    result = dtsvibe("webcam:front", out)
+    assert_one_sentence(result, naming="'webcam:front'")
+    assert not out.exists()
 
 
 def damaged(path: Path) -> Path:
@@ -385,9 +386,6 @@ def test_a_run_that_breaks_off_leaves_whole_files_only(
     paths = ResultPaths.of(tmp_path / "out", one_frame)
     assert set(everything_in(tmp_path / "out")) == {paths.motion, paths.vibe}
     assert load_results(paths.motion).people
-
-
-# odd input that is no mistake
 
 
 def test_a_video_without_people_is_no_error(
