@@ -1,6 +1,7 @@
 import weakref
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,12 +9,20 @@ import pytest
 from synthetic import textured_picture
 
 from dtsvibe_cli.datatypes import Frame, Observations, Track
-from dtsvibe_cli.geometry.joints import COCO17
+from dtsvibe_cli.geometry.joints import (
+    BLAZEPOSE33,
+    BLAZEPOSE33_MIRROR,
+    COCO17_MIRROR,
+    COCO17_TO_BLAZEPOSE33,
+)
 from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
 from dtsvibe_cli.stages.flow import DisFlow
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
 from dtsvibe_cli.stages.observation import Observer, cut, from_crop, join
+from dtsvibe_cli.synthetic.truth import load_truth
+from dtsvibe_cli.video import read_frames
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 FLOW_SIDE = 16
 
 
@@ -32,6 +41,7 @@ def followed(
     rgb: np.ndarray,
     crops_cxcys: dict[int, Sequence[float]],
     keypoints: np.ndarray | None = None,
+    lean_rad: float | None = None,
 ) -> FollowedFrame:
     people = tuple(
         FollowedPerson(
@@ -41,6 +51,7 @@ def followed(
             keypoints=np.zeros((17, 3)) if keypoints is None else keypoints,
             crop_cxcys=np.array(crop, dtype=float),
             colours=np.full(56, float(index)) if index % 2 == 0 else None,
+            lean_rad=lean_rad,
         )
         for track_id, crop in crops_cxcys.items()
     )
@@ -52,6 +63,14 @@ def moved(dx: int, dy: int) -> np.ndarray:
     """The same large texture, its content shifted by so many pixels."""
     large = textured_picture(300, 340)
     return large[40 - dy : 240 - dy, 40 - dx : 280 - dx]
+
+
+def walker() -> tuple[np.ndarray, tuple[float, float, float]]:
+    """A frame of the synthetic clip, and the square around the person in it."""
+    frame = next(read_frames(EXAMPLES / "synthetic_walk.mp4"))
+    joints_px = load_truth(EXAMPLES / "synthetic_walk_truth.npz").joints_px[frame.index]
+    x, y = (joints_px.min(0) + joints_px.max(0)) / 2
+    return frame.rgb, (float(x), float(y), 1.4 * float(np.ptp(joints_px, axis=0).max()))
 
 
 def brightest(picture: np.ndarray) -> np.ndarray:
@@ -128,22 +147,65 @@ def test_colours_are_the_mean_of_those_that_were_measured(observer: Observer) ->
     assert tracks[2].colours is None
 
 
-@pytest.mark.parametrize(("to_head", "angle"), [((1, 0), 90.0), ((-1, 0), -90.0), ((0, -1), 0.0)])
-def test_crops_are_turned_for_people_who_lie(
-    observer: Observer, to_head: tuple[int, int], angle: float
-) -> None:
-    centre, up = np.array([120.0, 100.0]), np.array(to_head, dtype=float)
-    keypoints = np.zeros((17, 3))
-    for name, along in (("hip", 0), ("shoulder", 50)):
-        for side in ("left", "right"):
-            keypoints[COCO17.index(f"{side}_{name}")] = [*(centre + along * up), 0.9]
+@pytest.mark.parametrize("lean_deg", [90, -90, 180, 30, 0])
+def test_crops_are_turned_so_that_people_are_upright(observer: Observer, lean_deg: float) -> None:
+    centre, lean = np.array([120.0, 100.0]), np.deg2rad(lean_deg)
+    to_head = np.array([np.sin(lean), -np.cos(lean)])  # clockwise from upright, as seen
     rgb = np.zeros((200, 240, 3), np.uint8)
-    cv2.circle(rgb, (centre + 70 * up).astype(int).tolist(), 5, (255, 255, 255), -1)
-    observer.look(followed(0, rgb, {1: (*centre, 180.0)}, keypoints))
+    cv2.circle(rgb, (centre + 70 * to_head).astype(int).tolist(), 5, (255, 255, 255), -1)
+    observer.look(followed(0, rgb, {1: (*centre, 180.0)}, lean_rad=lean))
     crop = observer.tracks()[1].observations.crops_cxcysa[0]
-    assert np.rad2deg(crop[3]) == pytest.approx(angle)
-    head = brightest(cut(rgb, crop, 180))
-    np.testing.assert_allclose(head, [90, 20], atol=1.5)  # upright: in the middle, at the top
+    np.testing.assert_allclose(brightest(cut(rgb, crop, 180)), [90, 20], atol=1.5)
+
+
+def test_without_a_lean_the_landmarks_of_the_frame_before_tell_it(observer: Observer) -> None:
+    rgb = moved(0, 0)
+    for index in range(2):
+        observer.look(followed(index, rgb, {1: (120, 100, 160)}))
+    seen = observer.tracks()[1].observations
+    torso = [
+        seen.landmarks_px[0, [BLAZEPOSE33.index(f"{side}_{name}") for side in ("left", "right")]]
+        for name in ("hip", "shoulder")
+    ]
+    up = torso[1].mean(0) - torso[0].mean(0)
+    assert seen.crops_cxcysa[0, 3] == 0
+    assert seen.crops_cxcysa[1, 3] == pytest.approx(np.arctan2(up[0], -up[1]))
+
+
+def test_turned_and_upright_people_are_read_alike(observer: Observer) -> None:
+    """Landmarks in pixels and in metres go back to the axes of the image."""
+    rgb, crop = walker()
+    side = max(rgb.shape)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[: rgb.shape[0], : rgb.shape[1]] = rgb
+    turned = np.ascontiguousarray(np.rot90(square, -1))  # clockwise
+    turned_crop = (side - crop[1], crop[0], crop[2])
+    observer.look(followed(0, square, {1: crop}, lean_rad=0.0))
+    observer.look(followed(5, turned, {2: turned_crop}, lean_rad=np.pi / 2))
+    tracks = observer.tracks()
+    upright, lying = (tracks[k].observations for k in (1, 2))
+    x, y = np.moveaxis(upright.landmarks_px, -1, 0)
+    np.testing.assert_allclose(lying.landmarks_px, np.stack([side - y, x], -1), atol=1.0)
+    x, y, z = np.moveaxis(upright.world_landmarks_m, -1, 0)
+    np.testing.assert_allclose(lying.world_landmarks_m, np.stack([-y, x, z], -1), atol=0.02)
+
+
+def test_a_second_look_does_not_exchange_sides_itself(observer: Observer) -> None:
+    """A detector that has left and right wrong makes the network look at the mirror image too."""
+    rgb, crop = walker()
+    observer.look(followed(0, rgb, {1: crop}, lean_rad=0.0))
+    first = observer.tracks()[1].observations
+    wrong = np.full((17, 3), 0.9)
+    wrong[:, :2] = first.landmarks_px[0][list(COCO17_TO_BLAZEPOSE33)][list(COCO17_MIRROR)]
+    observer.look(followed(5, rgb, {2: crop}, wrong, lean_rad=0.0))
+    again = observer.tracks()[2].observations
+    apart = np.linalg.norm(again.landmarks_px - first.landmarks_px, axis=-1)
+    exchanged = np.linalg.norm(
+        again.landmarks_px[:, list(BLAZEPOSE33_MIRROR)] - first.landmarks_px, axis=-1
+    )
+    assert apart.mean() < 0.5 * exchanged.mean()
+    apart_m = np.linalg.norm(again.world_landmarks_m - first.world_landmarks_m, axis=-1)
+    assert apart_m.mean() < 0.1
 
 
 def test_pictures_are_forgotten(observer: Observer) -> None:
