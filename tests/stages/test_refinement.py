@@ -12,7 +12,7 @@ from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages import refinement
 from dtsvibe_cli.stages.estimation import Estimate, split_timelines
-from dtsvibe_cli.stages.evidence import Evidence, gather_evidence
+from dtsvibe_cli.stages.evidence import BONES, Evidence, gather_evidence
 from dtsvibe_cli.stages.refinement import RefineSettings, refine
 
 NUM_FRAMES = 20
@@ -68,12 +68,17 @@ def part_of(estimate: Estimate, rows: slice) -> Estimate:
 
 
 @pytest.fixture(scope="module")
-def evidence(truth: Estimate, body: BodyModel) -> Evidence:
-    """What both networks would see if they never erred."""
+def landmarks(truth: Estimate, body: BodyModel) -> torch.Tensor:
+    """The body's 33 landmarks before the camera, metres."""
     betas = truth.betas.expand(NUM_FRAMES, -1)
     posed = body.pose(truth.full_pose, betas)
     move = (truth.pelvis_m - posed.joints[:, 0])[:, None]
-    landmarks = LandmarkRegressor(body)(posed, betas) + move
+    return LandmarkRegressor(body)(posed, betas) + move
+
+
+@pytest.fixture(scope="module")
+def evidence(truth: Estimate, landmarks: torch.Tensor) -> Evidence:
+    """What both networks would see if they never erred."""
     pixels = project(landmarks, 900.0, CAMERA.center_px)
     hips = landmarks[:, 23:25].mean(1, keepdim=True)
     turn = ray_rotation(truth.crops_cxcys[:, :2], CAMERA)
@@ -111,6 +116,15 @@ def start(truth: Estimate) -> Estimate:
         full_pose=truth.full_pose @ rotvec_to_rotmat(wrong + jitter),
         pelvis_m=truth.pelvis_m * torch.tensor([1.0, 1.0, 1.15]),
     )
+
+
+def test_bones_are_compared_in_the_real_cameras_axes(
+    evidence: Evidence, landmarks: torch.Tensor
+) -> None:
+    """The pose network sees a person at the picture's edge as if straight ahead."""
+    first, second = (list(ends) for ends in zip(*BONES, strict=True))
+    bones = torch.nn.functional.normalize(landmarks[:, second] - landmarks[:, first], dim=-1)
+    torch.testing.assert_close(evidence.bones, bones, atol=1e-4, rtol=0)
 
 
 def test_it_goes_most_of_the_way_to_the_truth(

@@ -92,8 +92,8 @@ def test_where_windows_disagree_the_result_goes_over_smoothly() -> None:
 def test_padding_and_unseen_frames_have_no_say_in_the_figure() -> None:
     windows = cut_windows(6, LENGTH, 8)
     betas = torch.full((1, LENGTH, 10), 50.0)
-    betas[0, :4] = 1.0
-    seen = torch.tensor([True] * 4 + [False] * 2)
+    betas[0, :2] = 1.0
+    seen = torch.tensor([True] * 2 + [False] * 4)
     theta = Theta(
         full_pose=torch.eye(3).expand(1, LENGTH, 24, 3, 3),
         betas=betas,
