@@ -121,7 +121,7 @@ class Observer:
     def _look_again(
         self, frame: Frame, first: PoseReading, person: FollowedPerson, row: _Rows
     ) -> PoseReading:
-        """The least doubtful of three answers: as it was, from an upright crop, from a mirror image.
+        """The least doubtful of three answers: as it was, from an upright crop, from a mirror.
 
         Seen a little differently, the network often stops taking a back for a front.
         """
