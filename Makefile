@@ -17,7 +17,7 @@ demo: $(READY)
 	  && echo "The files next to it hold the motion; README.md says what is in them."
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff format --check

@@ -506,7 +506,7 @@ class FakeCamera:
     def __call__(self, index: int) -> "FakeCamera":
         return self
 
-    def isOpened(self) -> bool:  # noqa: N802
+    def isOpened(self) -> bool:
         return True
 
     def get(self, prop: int) -> float:
