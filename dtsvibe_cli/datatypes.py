@@ -92,8 +92,8 @@ class Observations:
     track: Track
     """The person's frames and boxes."""
     crops_cxcysa: Float[np.ndarray, "frame 4"]
-    """Square crop given to the pose network: centre x, y, side (pixels), and the angle by which it is
-    turned clockwise as seen (radians), so that the person is upright in it."""
+    """Square crop given to the pose network: centre x, y, side (pixels), and the angle (radians) by
+    which it is turned clockwise as seen, so that the person is upright in it."""
     landmarks_px: Float[np.ndarray, "frame 33 2"]
     """BlazePose landmarks, pixels of the full image."""
     visibility: Float[np.ndarray, "frame 33"]

@@ -12,7 +12,8 @@ The tree::
     └── DataError         training or evaluation data is missing or malformed
 
 A message is one sentence or two: what happened, with which value, and what to do about it. The
-command line prints it and exits with 1. Programming errors stay ``ValueError`` or ``AssertionError``.
+command line prints it and exits with 1. Programming errors stay ``ValueError`` or
+``AssertionError``.
 """
 
 

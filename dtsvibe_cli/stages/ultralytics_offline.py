@@ -40,4 +40,12 @@ def import_ultralytics(module: str = "ultralytics") -> Any:
         "YOLO_CONFIG_DIR": str(ultralytics_folder()),
     }.items():
         os.environ.setdefault(name, value)
-    return importlib.import_module(module)
+    from PIL import Image
+
+    image_open = Image.open
+    try:
+        return importlib.import_module(module)
+    finally:
+        # Ultralytics puts a function of its own in its place, for the whole process, which asks
+        # for another package when a picture is damaged.
+        Image.open = image_open

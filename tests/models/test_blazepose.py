@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_people import draw_people
+from drawn_figures import draw_people
 from jaxtyping import Float
 from torch import Tensor
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_people import draw_people
+from drawn_figures import draw_people
 
 from dtsvibe_cli.models.movenet import MoveNet, MoveNetOutput, load_movenet, prepare_image
 
@@ -24,7 +24,7 @@ def find_people(network: MoveNet, picture: np.ndarray, longest_side: int) -> Mov
     return people
 
 
-def test_two_drawn_people_give_the_stored_numbers(network: MoveNet) -> None:
+def test_two_drawn_figures_give_the_stored_numbers(network: MoveNet) -> None:
     people = find_people(network, draw_people(256, 384, TWO_PEOPLE), 384)
     with np.load(GOLDEN) as golden:
         np.testing.assert_allclose(
