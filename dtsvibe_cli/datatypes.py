@@ -107,6 +107,10 @@ class Observations:
     crop side; zeros in the first frame."""
     time_s: Float[np.ndarray, " frame"]
     """Presentation time of each frame."""
+    appearance: Float[np.ndarray, "frame feature"] | None = None
+    """V-CNN's features of the upright crops; None when landmarks are the network's appearance."""
+    flow_features: Float[np.ndarray, "frame flow_feature"] | None = None
+    """O-CNN's features of a flow field finer than ``flow``; None when it takes ``flow`` itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

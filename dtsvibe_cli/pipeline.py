@@ -14,11 +14,10 @@ from jaxtyping import Float
 
 from dtsvibe_cli.datatypes import Observations, SmplParams, VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import ConfigError, WeightsError
+from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.cameras import choose_camera
 from dtsvibe_cli.models.blazepose import load_blazepose
 from dtsvibe_cli.models.checkpoint import load_network
-from dtsvibe_cli.models.dts_vibe import DtsVibe
 from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
 from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
@@ -104,7 +103,7 @@ def estimate_video(
     with watch("load"):
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
-        network = _load_network(weights, chosen)
+        network = load_network(weights, chosen)
         body = load_body_model(body_model)
         if isinstance(detector, str):
             detector = make_detector(detector, device=chosen)
@@ -115,7 +114,8 @@ def estimate_video(
         observer = Observer(
             load_blazepose(chosen),
             watch.timed("flow", flow),
-            flow_side=network.config.flow_side,
+            picture_cnn=network.picture_cnn,
+            flow_cnn=network.flow_cnn,
             device=chosen,
         )
     frames = read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate)
@@ -136,7 +136,7 @@ def estimate_video(
     with watch("motion"):
         for seen in people:
             progress("move", len(made), len(people))
-            made.append(make_motion(seen, network, body, camera, settings))
+            made.append(make_motion(seen, network, body, camera, settings, chosen))
         progress("move", len(made), len(people))
     motion = VideoMotion(
         video=video,
@@ -290,16 +290,6 @@ def run(
 
 def _silent(stage: str, done: int, total: int | None) -> None:
     """Show nothing."""
-
-
-def _load_network(weights: str | Path, device: str) -> DtsVibe:
-    network = load_network(weights, device)
-    if network.config.v_cnn != "blazepose":
-        raise WeightsError(
-            f"{weights} holds a network that looks at pictures itself ({network.config.v_cnn}); "
-            "only networks that build on the embedded pose network can be run on videos."
-        )
-    return network
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:

@@ -17,9 +17,9 @@ from dtsvibe_cli import estimate_video, load_results, pipeline, render_video, ru
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.datatypes import Detections, Frame, PersonMotion, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import ConfigError, VideoError, WeightsError
+from dtsvibe_cli.errors import ConfigError, VideoError
 from dtsvibe_cli.models.checkpoint import save_network
-from dtsvibe_cli.models.config import PAPER, TINY
+from dtsvibe_cli.models.config import PAPER, TINY, ModelConfig
 from dtsvibe_cli.models.dts_vibe import build
 from dtsvibe_cli.results import ResultPaths
 from dtsvibe_cli.synthetic.clip import FRAME_RATE
@@ -287,19 +287,12 @@ def of_another_network(path: Path) -> Path:
     return find("movenet_multipose")[0]
 
 
-def of_the_papers_network(path: Path) -> Path:
-    config = replace(PAPER, d_model=16, encoder_layers=1, encoder_heads=1, o_cnn="small")
-    network = build(replace(config, encoder_feedforward=16, regressor_layers=1, d_regressor=16))
-    return save_network(network, path, {})[0]
-
-
 @pytest.mark.parametrize(
     ("option", "make"),
     [
         ("--weights", lambda path: path),
         ("--weights", damaged),
         ("--weights", of_another_network),
-        ("--weights", of_the_papers_network),
         ("--body-model", lambda path: path),
         ("--body-model", damaged),
         ("--body-model", lambda path: damaged(path.with_suffix(".pkl"))),
@@ -470,10 +463,26 @@ def test_memory_holds_a_few_pictures_only(
     assert most <= 10
 
 
-def test_other_networks_are_refused_with_the_reason(tmp_path: Path, one_frame: Path) -> None:
-    path = of_the_papers_network(tmp_path / "paper.safetensors")
-    with pytest.raises(WeightsError, match="looks at pictures itself"):
-        estimate_video(one_frame, weights=path)
+@pytest.mark.parametrize(
+    ("config", "at_most_bytes"),
+    [
+        (PAPER, 72e6),  # a byte for each parameter
+        (replace(TINY, v_cnn="resnet50"), 25e6),
+        (replace(TINY, v_cnn="resnet50", o_cnn="none"), 25e6),
+    ],
+    ids=["paper", "small flow", "no flow"],
+)
+def test_a_network_that_looks_at_pictures_runs_from_its_file(
+    config: ModelConfig, at_most_bytes: float, clip: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.safetensors"
+    written = save_network(build(config), path, {})
+    assert sum(file.stat().st_size for file in written) < at_most_bytes
+    motion, _ = estimate_video(clip, weights=path, end_s=0.1, **QUICK)
+    (person,) = motion.people
+    assert person.track.frame_index.tolist() == [0, 1, 2]
+    assert np.isfinite(person.joints_cam).all()
+    assert len(motion.meta["weights"]["sha256"]) == len(written) > 1
 
 
 @pytest.mark.parametrize("keyword", ["layout", "renderer"])

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat
-from dtsvibe_cli.models.backbone import LandmarkBackbone, ResNet50Backbone
+from dtsvibe_cli.models.backbone import Backbone, LandmarkBackbone, ResNet50Backbone
 from dtsvibe_cli.models.config import ModelConfig
 from dtsvibe_cli.models.flow_encoder import ResNet50FlowEncoder, SmallFlowEncoder
 from dtsvibe_cli.models.regressor import HmrRegressor, TransformerRegressor
@@ -46,13 +46,13 @@ class DtsVibe(nn.Module):
         super().__init__()
         self.config = config
         width = config.d_model
-        self.v_cnn: LandmarkBackbone | ResNet50Backbone = (
+        self.v_cnn: Backbone = (
             LandmarkBackbone(width) if config.v_cnn == "blazepose" else ResNet50Backbone(width)
         )
-        self.o_cnn: SmallFlowEncoder | ResNet50FlowEncoder | None = None
+        self.o_cnn: Backbone | None = None
         if config.o_cnn != "none":
-            small = config.o_cnn == "small"
-            self.o_cnn = SmallFlowEncoder(width) if small else ResNet50FlowEncoder(width)
+            encoder = SmallFlowEncoder if config.o_cnn == "small" else ResNet50FlowEncoder
+            self.o_cnn = encoder(width, config.flow_side)
         self.encoder: TransformerTemporalEncoder | GruTemporalEncoder = (
             TransformerTemporalEncoder(
                 d_model=width,
@@ -77,6 +77,21 @@ class DtsVibe(nn.Module):
             if config.regressor == "transformer"
             else HmrRegressor(d_model=width)
         )
+
+    @property
+    def window(self) -> int:
+        """Frames in a window."""
+        return self.config.window
+
+    @property
+    def picture_cnn(self) -> Backbone | None:
+        """V-CNN where it looks at pictures; None where landmarks are the appearance."""
+        return None if self.v_cnn.side is None else self.v_cnn
+
+    @property
+    def flow_cnn(self) -> Backbone | None:
+        """O-CNN; None without a flow stream."""
+        return self.o_cnn
 
     def forward(
         self,

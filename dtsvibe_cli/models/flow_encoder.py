@@ -18,8 +18,9 @@ class SmallFlowEncoder(nn.Module):
 
     num_features = 4 * 4 * 96
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, side: int) -> None:
         super().__init__()
+        self.side = side
         self.cnn = nn.Sequential(
             nn.Conv2d(2, 24, 3, stride=2, padding=1),
             nn.GELU(),
@@ -50,8 +51,9 @@ class ResNet50FlowEncoder(nn.Module):
 
     num_features = 2048
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, side: int) -> None:
         super().__init__()
+        self.side = side
         from torchvision.models import resnet50
 
         network = resnet50(weights=None)

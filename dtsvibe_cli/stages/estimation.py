@@ -14,19 +14,41 @@ from torch import Tensor
 
 from dtsvibe_cli.datatypes import Observations, PinholeCamera
 from dtsvibe_cli.geometry.cameras import crop_camera_to_translation, ray_rotation
-from dtsvibe_cli.models.backbone import landmark_features
-from dtsvibe_cli.models.dts_vibe import DtsVibe, Theta
+from dtsvibe_cli.models.backbone import Backbone, landmark_features
+from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.stages.windows import Stitched, cut_windows, stitch
 
 MAX_FILLED_GAP_S: Final = 1.0
 """Over a longer absence the person's motion is not made up."""
 
 BATCH_WINDOWS: Final = 64
+BATCH_FRAMES: Final = 256
 
 
 @runtime_checkable
 class MotionModel(Protocol):
-    """Anything that gives SMPL parameters for windows of frames; the built-in one is DtsVibe."""
+    """Anything that gives SMPL parameters for windows of frames; the built-in one is DtsVibe.
+
+    It runs on the device that the run was started with, and is ready for inference.
+    """
+
+    @property
+    def window(self) -> int:
+        """Frames in a window."""
+        ...
+
+    @property
+    def picture_cnn(self) -> Backbone | None:
+        """What makes the appearance out of pictures; None for that of landmarks.
+
+        Then it is :func:`~dtsvibe_cli.models.backbone.landmark_features`, in [-1, 1] over a square.
+        """
+        ...
+
+    @property
+    def flow_cnn(self) -> Backbone | None:
+        """What makes features out of the flow; None to do without flow."""
+        ...
 
     def __call__(
         self,
@@ -34,7 +56,11 @@ class MotionModel(Protocol):
         flow_features: Float[Tensor, "window time flow_feature"] | None,
         valid: Bool[Tensor, "window time"],
     ) -> Theta:
-        """SMPL parameters of every frame of every window."""
+        """SMPL parameters of every frame of every window.
+
+        They are those of a camera that looks straight at the person. ``valid`` marks the frames in
+        which the person was seen.
+        """
         ...
 
 
@@ -90,12 +116,22 @@ def square_around(seen: Observations, timeline: Timeline) -> Float[np.ndarray, "
     return np.stack(columns, axis=1)
 
 
-def network_inputs(
+def appearance_of(
     seen: Observations, timeline: Timeline, squares: Float[np.ndarray, "frame 3"]
-) -> tuple[Float[Tensor, "frame feature"], Float[Tensor, "frame 2 side side"]]:
-    """Appearance features and flow of every frame, zero where the person was not observed."""
-    rows = timeline.source_row
+) -> Float[Tensor, "frame feature"]:
+    """What each frame says of the body, zero where the person was not observed.
 
+    V-CNN's features where it has looked at the pictures, else those of the landmarks.
+    """
+    observed = torch.from_numpy(timeline.observed)[:, None]
+    if seen.appearance is not None:
+        return torch.from_numpy(seen.appearance[timeline.source_row]).float() * observed
+    return _of_landmarks(seen, timeline.source_row, squares) * observed
+
+
+def _of_landmarks(
+    seen: Observations, rows: Int[np.ndarray, " frame"], squares: Float[np.ndarray, "frame 3"]
+) -> Float[Tensor, "frame feature"]:
     def to_square(points: Float[np.ndarray, "frame point 2"]) -> Tensor:
         placed = (points - squares[:, None, :2]) / (squares[:, None, 2:] / 2)
         return torch.from_numpy(placed).float()
@@ -107,32 +143,49 @@ def network_inputs(
         ],
         -1,
     )
-    appearance = landmark_features(
+    return landmark_features(
         to_square(seen.landmarks_px[rows]),
         torch.from_numpy(seen.visibility[rows]).float(),
         torch.from_numpy(seen.world_landmarks_m[rows]).float(),
         keypoints,
     )
-    observed = torch.from_numpy(timeline.observed)
-    flow = torch.from_numpy(seen.flow[rows]).float()
-    return appearance * observed[:, None], flow * observed[:, None, None, None]
+
+
+def flow_features_of(
+    flow_cnn: Backbone | None, seen: Observations, timeline: Timeline, device: str = "cpu"
+) -> Float[Tensor, "frame flow_feature"] | None:
+    """O-CNN's features of each frame, those of no flow where the person was not observed.
+
+    They are computed here unless the flow was too fine to be kept until now.
+    """
+    if flow_cnn is None:
+        return None
+    rows, observed = timeline.source_row, torch.from_numpy(timeline.observed)
+    with torch.inference_mode():
+        if seen.flow_features is None:
+            flow = torch.from_numpy(seen.flow[rows]).float() * observed[:, None, None, None]
+            parts = [flow_cnn.extract(part.to(device)) for part in flow.split(BATCH_FRAMES)]
+            return torch.cat(parts)
+        known = torch.from_numpy(seen.flow_features[rows]).float().to(device)
+        if observed.all():
+            return known
+        assert flow_cnn.side is not None
+        nothing = torch.zeros(1, 2, flow_cnn.side, flow_cnn.side, device=device)
+        return torch.where(observed[:, None].to(device), known, flow_cnn.extract(nothing))
 
 
 def run_windows(
-    network: DtsVibe,
+    network: MotionModel,
     appearance: Float[Tensor, "frame feature"],
-    flow: Float[Tensor, "frame 2 side side"],
+    flow_features: Float[Tensor, "frame flow_feature"] | None,
     observed: Bool[Tensor, " frame"],
+    *,
     stride: int,
+    device: str = "cpu",
 ) -> Stitched:
     """All windows of one timeline through the network, batched, and stitched."""
-    device = next(network.parameters()).device
-    windows = cut_windows(len(appearance), network.config.window, stride)
+    windows = cut_windows(len(appearance), network.window, stride)
     with torch.inference_mode():
-        flow_features = None
-        if network.o_cnn is not None:
-            parts = [network.o_cnn.extract(part.to(device)) for part in flow.split(256)]
-            flow_features = torch.cat(parts)
         rows = torch.from_numpy(windows.rows)
         valid = torch.from_numpy(windows.valid) & observed[rows]
         # A window in which nobody was seen has nothing to attend to: let it see its blank frames.
@@ -156,18 +209,24 @@ def run_windows(
 
 
 def estimate_timeline(
-    network: DtsVibe,
+    network: MotionModel,
     seen: Observations,
     timeline: Timeline,
     camera: PinholeCamera,
     *,
     stride: int = 8,
+    device: str = "cpu",
 ) -> Estimate:
     """The network's answer for one timeline, in the real camera's coordinates."""
     squares = square_around(seen, timeline)
-    appearance, flow = network_inputs(seen, timeline, squares)
-    observed = torch.from_numpy(timeline.observed)
-    stitched = run_windows(network, appearance, flow, observed, stride)
+    stitched = run_windows(
+        network,
+        appearance_of(seen, timeline, squares),
+        flow_features_of(network.flow_cnn, seen, timeline, device),
+        torch.from_numpy(timeline.observed),
+        stride=stride,
+        device=device,
+    )
     crops = torch.from_numpy(squares).float()
     turn = ray_rotation(crops[:, :2], camera)
     pose = stitched.full_pose.clone()

@@ -15,10 +15,10 @@ from dtsvibe_cli.datatypes import (
     WeakPerspectiveCamera,
 )
 from dtsvibe_cli.geometry.cameras import project, translation_to_crop_camera
-from dtsvibe_cli.models.dts_vibe import DtsVibe
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.stages.estimation import (
     Estimate,
+    MotionModel,
     Timeline,
     estimate_timeline,
     split_timelines,
@@ -51,17 +51,20 @@ class MadeMotion:
 
 def make_motion(
     seen: Observations,
-    network: DtsVibe,
+    network: MotionModel,
     body: BodyModel,
     camera: PinholeCamera,
     settings: MotionSettings,
+    device: str = "cpu",
 ) -> MadeMotion:
     """The motion of one person, in every frame from first to last sight except long absences."""
     sides = settle_sides(seen)
     seen = sides.observations
     timelines = split_timelines(seen)
     estimates = [
-        estimate_timeline(network, seen, timeline, camera, stride=settings.window_stride)
+        estimate_timeline(
+            network, seen, timeline, camera, stride=settings.window_stride, device=device
+        )
         for timeline in timelines
     ]
     estimate = Estimate(

@@ -1,8 +1,10 @@
 """What is seen of each followed person: crop, landmarks and flow, one row a frame.
 
 Works frame by frame and keeps numbers only, never pictures: a few kilobytes a person and frame.
+A network whose convolutions take pictures or fine flow runs them here, while those are at hand.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,9 +12,11 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from dtsvibe_cli.datatypes import Frame, Observations, Track
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, COCO17_TO_BLAZEPOSE33
+from dtsvibe_cli.models.backbone import Backbone
 from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
@@ -21,6 +25,9 @@ from dtsvibe_cli.stages.sides import side_distances
 _BLAZEPOSE_TORSO: Final = tuple(
     BLAZEPOSE33.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
 )
+
+KEPT_FLOW_SIDE: Final = 32
+"""Finest flow that is kept; an O-CNN that takes finer flow sees it in passing."""
 
 SECOND_LOOK_FROM: Final = 0.05
 """Crossing score (see :func:`_crossing`) from which a person is looked at again."""
@@ -40,6 +47,8 @@ class _Rows:
     world: list[Float[np.ndarray, "33 3"]] = field(default_factory=list)
     keypoints: list[Float[np.ndarray, "17 3"]] = field(default_factory=list)
     flow: list[Float[np.ndarray, "2 side side"]] = field(default_factory=list)
+    appearance: list[Float[np.ndarray, " feature"]] = field(default_factory=list)
+    flow_features: list[Float[np.ndarray, " flow_feature"]] = field(default_factory=list)
     colours: list[Float[np.ndarray, "56"]] = field(default_factory=list)
 
 
@@ -66,19 +75,30 @@ class SeenTrack:
 
 
 class Observer:
-    """Runs the pose network and the flow estimator on every followed person."""
+    """Runs the pose network and the flow estimator on every followed person.
+
+    Args:
+        pose_network: Gives the landmarks.
+        flow: Measures flow.
+        picture_cnn: V-CNN of a network that looks at pictures itself, in upright crops.
+        flow_cnn: O-CNN of the network; run here only when its flow is too fine to be kept.
+        device: Where the networks are.
+    """
 
     def __init__(
         self,
         pose_network: BlazePoseLandmarks,
         flow: flow_stage.FlowEstimator,
         *,
-        flow_side: int,
+        picture_cnn: Backbone | None = None,
+        flow_cnn: Backbone | None = None,
         device: str = "cpu",
     ) -> None:
         self._network = pose_network
         self._flow = flow
-        self._flow_side = flow_side
+        self._picture_cnn = picture_cnn
+        self._flow_side = flow_cnn.side if flow_cnn and flow_cnn.side else KEPT_FLOW_SIDE
+        self._flow_cnn = flow_cnn if self._flow_side > KEPT_FLOW_SIDE else None
         self._device = device
         self._rows: dict[int, _Rows] = {}
         self._before: FollowedFrame | None = None
@@ -101,6 +121,9 @@ class Observer:
         ]
         poses = self._read_pose(frame.frame.rgb, crops)
         flows = self._flows(frame)
+        self._run_backbones(frame, flows, rows)
+        if self._flow_side > KEPT_FLOW_SIDE:
+            flows = flow_stage.shrink_flow(flows, KEPT_FLOW_SIDE)
         for k, (person, row) in enumerate(zip(frame.people, rows, strict=True)):
             pose = poses[k]
             if _crossing(pose, person, row, frame.frame.index) > SECOND_LOOK_FROM:
@@ -117,6 +140,32 @@ class Observer:
             row.flow.append(flows[k].astype(np.float16))
             if person.colours is not None:
                 row.colours.append(person.colours)
+
+    def _run_backbones(
+        self,
+        frame: FollowedFrame,
+        flows: Float[np.ndarray, "person 2 side side"],
+        rows: list[_Rows],
+    ) -> None:
+        """The frame's part of the network: features of its pictures and of its flow."""
+        if self._picture_cnn is not None and self._picture_cnn.side is not None:
+            side = self._picture_cnn.side
+            crops = [_upright(person) for person in frame.people]
+            pictures = self._tensor(np.stack([cut(frame.frame.rgb, crop, side) for crop in crops]))
+            for row, feature in zip(rows, self._extract(self._picture_cnn, pictures), strict=True):
+                row.appearance.append(feature)
+        if self._flow_cnn is not None:
+            features = self._extract(self._flow_cnn, torch.from_numpy(flows))
+            for row, feature in zip(rows, features, strict=True):
+                row.flow_features.append(feature)
+
+    def _extract(
+        self, cnn: Backbone, frames: Float[Tensor, "person channel side side"]
+    ) -> Float[np.ndarray, "person feature"]:
+        """The backbone's features, in half precision."""
+        with torch.inference_mode():
+            features = cnn.extract(frames.to(self._device)).float().cpu().numpy()
+        return np.asarray(features, dtype=np.float16)
 
     def _look_again(
         self, frame: Frame, first: PoseReading, person: FollowedPerson, row: _Rows
@@ -145,8 +194,7 @@ class Observer:
         if mirrored:
             pictures = np.ascontiguousarray(pictures[:, :, ::-1])
         with torch.inference_mode():
-            tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
-            seen = self._network(tensor.contiguous())
+            seen = self._network(self._tensor(pictures))
         landmarks = seen.landmarks_px.double().cpu().numpy()
         world = seen.world_m.double().cpu().numpy()
         visibility = seen.visibility.double().cpu().numpy()
@@ -165,8 +213,15 @@ class Observer:
             for k, crop in enumerate(crops)
         ]
 
+    def _tensor(
+        self, pictures: UInt8[np.ndarray, "picture side side 3"]
+    ) -> Float[Tensor, "picture 3 side side"]:
+        """Pictures as networks take them: RGB, 0 to 1."""
+        tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
+        return tensor.contiguous()
+
     def _flows(self, frame: FollowedFrame) -> Float[np.ndarray, "person 2 side side"]:
-        """Flow into this frame; zeros for people who were not there a frame ago."""
+        """Flow into this frame, as O-CNN takes it; zeros for people not there a frame ago."""
         side = self._flow_side
         flows = np.zeros((len(frame.people), 2, side, side), dtype=np.float32)
         before = self._before
@@ -176,12 +231,17 @@ class Observer:
         rows = [k for k, person in enumerate(frame.people) if person.track_id in there]
         if not rows:
             return flows
-        upright = [np.append(frame.people[k].crop_cxcys, 0.0) for k in rows]
-        size = flow_stage.CROP_SIDE_PX
+        upright = [_upright(frame.people[k]) for k in rows]
+        size = max(flow_stage.CROP_SIDE_PX, 8 * math.ceil(side / 8))  # RAFT's must be divisible
         old = np.stack([cut(before.frame.rgb, crop, size) for crop in upright])
         new = np.stack([cut(frame.frame.rgb, crop, size) for crop in upright])
         flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
         return flows
+
+
+def _upright(person: FollowedPerson) -> Float[np.ndarray, "4"]:
+    """The square around a person, not turned: what the network's camera looks at."""
+    return np.append(person.crop_cxcys, 0.0)
 
 
 def _coco(
@@ -276,6 +336,8 @@ def _seen(track_id: int, rows: _Rows) -> SeenTrack:
         keypoints=np.stack(rows.keypoints),
         flow=np.stack(rows.flow),
         time_s=np.array(rows.time_s),
+        appearance=np.stack(rows.appearance) if rows.appearance else None,
+        flow_features=np.stack(rows.flow_features) if rows.flow_features else None,
     )
     return SeenTrack(
         observations=observations, colours=np.mean(rows.colours, 0) if rows.colours else None
@@ -293,6 +355,9 @@ def join(parts: list[Observations], track_id: int) -> Observations:
         columns = [getattr(part.track if of_track else part, name) for part in parts]
         return np.asarray(np.concatenate(columns)[keep])
 
+    def rows_if_there(name: str) -> np.ndarray | None:
+        return None if any(getattr(part, name) is None for part in parts) else rows(name)
+
     return Observations(
         track=Track(
             track_id=track_id,
@@ -307,4 +372,6 @@ def join(parts: list[Observations], track_id: int) -> Observations:
         keypoints=rows("keypoints"),
         flow=rows("flow"),
         time_s=rows("time_s"),
+        appearance=rows_if_there("appearance"),
+        flow_features=rows_if_there("flow_features"),
     )

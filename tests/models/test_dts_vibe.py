@@ -8,7 +8,12 @@ from torch import Tensor
 
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
-from dtsvibe_cli.models.backbone import LANDMARK_FEATURES, landmark_features
+from dtsvibe_cli.models.backbone import (
+    LANDMARK_FEATURES,
+    Backbone,
+    ResNet50Backbone,
+    landmark_features,
+)
 from dtsvibe_cli.models.config import LITE, NUM_THETA, PAPER, TINY, ModelConfig, preset
 from dtsvibe_cli.models.dts_vibe import DtsVibe, Theta, build, split_theta
 from dtsvibe_cli.models.flow_encoder import ResNet50FlowEncoder
@@ -160,10 +165,32 @@ def test_paper_has_the_papers_sizes() -> None:
     assert NUM_THETA == 24 * 6 + 10 + 3
 
 
+def test_pictures_are_normalised_as_imagenets_are() -> None:
+    """The mean colour of ImageNet is nothing to the convolutions, white is about two deviations."""
+    backbone = ResNet50Backbone(8).eval()
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    white = torch.tensor([2.2489, 2.4286, 2.64])[:, None, None]
+    with torch.inference_mode():
+        seen = backbone.extract(torch.stack([mean, torch.ones_like(mean)]).expand(2, 3, 32, 32))
+        expected = backbone.cnn(torch.stack([torch.zeros_like(white), white]).expand(2, 3, 32, 32))
+    torch.testing.assert_close(seen, expected, atol=1e-3, rtol=1e-3)
+    assert not any("mean" in name for name in backbone.state_dict() if not name.startswith("cnn."))
+
+
+@every_variant
+def test_both_streams_are_backbones(config: ModelConfig) -> None:
+    network = DtsVibe(config)
+    assert isinstance(network.v_cnn, Backbone)
+    assert network.v_cnn.num_features == LANDMARK_FEATURES
+    assert network.picture_cnn is None
+    assert isinstance(network.flow_cnn, Backbone) == (config.o_cnn != "none")
+    assert network.flow_cnn is None or network.flow_cnn.side == config.flow_side
+
+
 def test_imagenets_first_filters_are_averaged_for_flow() -> None:
     from torchvision.models import resnet50
 
-    encoder = ResNet50FlowEncoder(8)
+    encoder = ResNet50FlowEncoder(8, 224)
     imagenet = resnet50(weights=None).state_dict()
     encoder.load_imagenet(imagenet)
     state = encoder.cnn.state_dict()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from dtsvibe_cli.models.config import TINY
 from dtsvibe_cli.models.dts_vibe import DtsVibe, build
 from dtsvibe_cli.stages.estimation import (
     MotionModel,
+    appearance_of,
     estimate_timeline,
-    network_inputs,
+    flow_features_of,
     run_windows,
     split_timelines,
     square_around,
@@ -77,13 +80,51 @@ def test_squares_go_straight_over_absences() -> None:
     np.testing.assert_allclose(square_around(seen, timeline), expected)
 
 
-def test_the_network_is_given_nothing_where_nobody_was_seen() -> None:
+def with_features(seen: Observations, network: DtsVibe) -> Observations:
+    """As if the network's convolutions had been run while the person was followed."""
+    assert network.o_cnn is not None
+    flow = network.o_cnn.extract(torch.from_numpy(seen.flow).float()).detach()
+    appearance = np.random.default_rng(1).uniform(1, 2, (len(seen.flow), 9))
+    return replace(seen, appearance=appearance.astype(np.float16), flow_features=flow.numpy())
+
+
+@pytest.mark.parametrize("in_passing", [False, True])
+def test_the_network_is_given_nothing_where_nobody_was_seen(
+    network: DtsVibe, in_passing: bool
+) -> None:
     seen = observations([0, 1, 5, 6])
+    seen = with_features(seen, network) if in_passing else seen
     (timeline,) = split_timelines(seen)
-    appearance, flow = network_inputs(seen, timeline, square_around(seen, timeline))
+    appearance = appearance_of(seen, timeline, square_around(seen, timeline))
     given = torch.tensor([True, True, False, False, False, True, True])
     assert (appearance.abs().sum(1) > 0).equal(given)
-    assert (flow.abs().sum((1, 2, 3)) > 0).equal(given)
+    assert network.o_cnn is not None
+    nothing = network.o_cnn.extract(torch.zeros(1, 2, TINY.flow_side, TINY.flow_side))
+    features = flow_features_of(network.o_cnn, seen, timeline)
+    assert features is not None
+    assert ((features - nothing).abs().amax(1) > 1e-4).equal(given)
+
+
+def test_features_found_in_passing_are_those_found_afterwards(network: DtsVibe) -> None:
+    seen = observations([0, 1, 5, 6])
+    early = with_features(seen, network)
+    (timeline,) = split_timelines(seen)
+    late = flow_features_of(network.o_cnn, seen, timeline)
+    assert late is not None
+    torch.testing.assert_close(flow_features_of(network.o_cnn, early, timeline), late)
+    appearance = appearance_of(early, timeline, square_around(early, timeline))
+    assert early.appearance is not None
+    np.testing.assert_array_equal(appearance[timeline.observed], early.appearance)
+
+
+def test_a_network_without_a_flow_stream_is_given_none() -> None:
+    network = build(replace(TINY, o_cnn="none")).eval()
+    seen = observations([0, 1, 2])
+    (timeline,) = split_timelines(seen)
+    assert flow_features_of(network.flow_cnn, seen, timeline) is None
+    still = replace(seen, flow=np.zeros_like(seen.flow))
+    estimate, other = (estimate_timeline(network, each, timeline, CAMERA) for each in (seen, still))
+    assert estimate.full_pose.equal(other.full_pose)
 
 
 def test_landmarks_are_given_relative_to_the_square() -> None:
@@ -91,7 +132,7 @@ def test_landmarks_are_given_relative_to_the_square() -> None:
     x, y, side = seen.crops_cxcysa[0, :3]
     seen.landmarks_px[0, :3] = [[x, y], [x + side / 2, y], [x, y - side / 2]]
     (timeline,) = split_timelines(seen)
-    appearance, _ = network_inputs(seen, timeline, square_around(seen, timeline))
+    appearance = appearance_of(seen, timeline, square_around(seen, timeline))
     expected = torch.tensor([0.0, 0, 1, 0, 0, -1])
     torch.testing.assert_close(appearance[0, :6], expected, atol=1e-6, rtol=0)
 
@@ -111,9 +152,10 @@ def test_estimates_are_bodies_before_the_real_camera(network: DtsVibe, num_frame
     seen = observations(list(range(num_frames)))
     (timeline,) = split_timelines(seen)
     squares = square_around(seen, timeline)
-    inputs = network_inputs(seen, timeline, squares)
+    appearance = appearance_of(seen, timeline, squares)
+    features = flow_features_of(network.flow_cnn, seen, timeline)
     observed = torch.from_numpy(timeline.observed)
-    stitched = run_windows(network, *inputs, observed, stride=8)
+    stitched = run_windows(network, appearance, features, observed, stride=8)
     estimate = estimate_timeline(network, seen, timeline, CAMERA)
     eye = torch.eye(3).expand(num_frames, 24, 3, 3)
     torch.testing.assert_close(estimate.full_pose @ estimate.full_pose.mT, eye, atol=1e-5, rtol=0)

@@ -1,11 +1,13 @@
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from synthetic import textured_picture
 
 from dtsvibe_cli.datatypes import Frame, Observations, Track
@@ -18,12 +20,11 @@ from dtsvibe_cli.geometry.joints import (
 from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
 from dtsvibe_cli.stages.flow import DisFlow
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
-from dtsvibe_cli.stages.observation import Observer, cut, from_crop, join
+from dtsvibe_cli.stages.observation import KEPT_FLOW_SIDE, Observer, cut, from_crop, join
 from dtsvibe_cli.synthetic.truth import load_truth
 from dtsvibe_cli.video import read_frames
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-FLOW_SIDE = 16
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def pose_network() -> BlazePoseLandmarks:
 
 @pytest.fixture
 def observer(pose_network: BlazePoseLandmarks) -> Observer:
-    return Observer(pose_network, DisFlow(), flow_side=FLOW_SIDE)
+    return Observer(pose_network, DisFlow())
 
 
 def followed(
@@ -111,7 +112,7 @@ def test_a_moving_picture_is_flow(observer: Observer) -> None:
         observer.look(followed(index, moved(*shift), {1: (120, 100, side_px)}))
     seen = observer.tracks()[1].observations
     assert not seen.flow[0].any()
-    middle = seen.flow[1][:, 4:-4, 4:-4].reshape(2, -1) * side_px
+    middle = seen.flow[1][:, 8:-8, 8:-8].reshape(2, -1) * side_px
     np.testing.assert_allclose(np.median(middle, axis=1), [5, -3], atol=0.3)
 
 
@@ -208,6 +209,58 @@ def test_a_second_look_does_not_exchange_sides_itself(observer: Observer) -> Non
     assert apart_m.mean() < 0.1
 
 
+class Remembering:
+    """A backbone that keeps what it is given; its feature is the mean of each channel."""
+
+    def __init__(self, side: int, num_features: int) -> None:
+        self.side, self.num_features = side, num_features
+        self.given: list[torch.Tensor] = []
+
+    def extract(self, frames: torch.Tensor) -> torch.Tensor:
+        self.given.append(frames)
+        return frames.mean((2, 3))
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("windows are not the observer's business")
+
+
+def test_a_network_that_looks_at_pictures_sees_each_once(
+    pose_network: BlazePoseLandmarks,
+) -> None:
+    v_cnn, o_cnn = Remembering(64, 3), Remembering(224, 2)
+    observer = Observer(pose_network, DisFlow(), picture_cnn=v_cnn, flow_cnn=o_cnn)
+    crops = {1: (120.0, 100.0, 64.0), 2: (90.0, 100.0, 160.0)}
+    for index in range(3):
+        observer.look(followed(index, moved(5 * index, 0), crops, lean_rad=0.5))
+    assert [tuple(given.shape) for given in v_cnn.given] == [(2, 3, 64, 64)] * 3
+    assert [tuple(given.shape) for given in o_cnn.given] == [(2, 2, 224, 224)] * 3
+    upright = moved(10, 0)[68:132, 88:152].transpose(2, 0, 1) / 255  # however much the person leans
+    np.testing.assert_allclose(v_cnn.given[2][0], upright, atol=1e-6)
+    assert not o_cnn.given[0].any()
+    assert float(o_cnn.given[2][1, 0].median()) == pytest.approx(5 / 160, abs=2e-3)
+
+    seen = observer.tracks()[2].observations
+    assert seen.appearance is not None
+    assert seen.flow_features is not None
+    assert seen.appearance.dtype == seen.flow_features.dtype == np.float16
+    np.testing.assert_allclose(seen.appearance[1], v_cnn.given[1][1].mean((1, 2)), atol=1e-3)
+    np.testing.assert_allclose(seen.flow_features[1], o_cnn.given[1][1].mean((1, 2)), atol=1e-4)
+    assert seen.flow.shape == (3, 2, KEPT_FLOW_SIDE, KEPT_FLOW_SIDE)
+    cells = o_cnn.given[1][1].reshape(2, KEPT_FLOW_SIDE, 7, KEPT_FLOW_SIDE, 7).mean((2, 4))
+    np.testing.assert_allclose(seen.flow[1], cells, atol=1e-4)
+
+
+def test_coarse_flow_is_kept_as_the_network_takes_it(pose_network: BlazePoseLandmarks) -> None:
+    o_cnn = Remembering(16, 2)
+    observer = Observer(pose_network, DisFlow(), flow_cnn=o_cnn)
+    observer.look(followed(0, moved(0, 0), {1: (120, 100, 160)}))
+    seen = observer.tracks()[1].observations
+    assert seen.flow.shape == (1, 2, 16, 16)
+    assert seen.appearance is None
+    assert seen.flow_features is None
+    assert o_cnn.given == []
+
+
 def test_pictures_are_forgotten(observer: Observer) -> None:
     """Memory must not grow with the length of a video but for some numbers a frame."""
     alive: list[weakref.ref[Frame]] = []
@@ -248,3 +301,8 @@ def test_joined_tracks_keep_the_surer_row_of_each_frame() -> None:
     for values in (person.track.boxes_xyxy, person.landmarks_px, person.flow, person.keypoints):
         assert [row.flat[0] for row in values] == [8.0, 7.0, 8.0, 7.0]
     np.testing.assert_allclose(person.time_s, np.array([1, 3, 4, 5]) / 30)
+    assert person.appearance is None
+    with_features = [replace(part, appearance=part.flow[:, 0, 0]) for part in (late, early)]
+    appearance = join(with_features, 2).appearance
+    assert appearance is not None
+    assert appearance[:, 0].tolist() == [8.0, 7.0, 8.0, 7.0]
