@@ -38,7 +38,7 @@ class RefineSettings:
     bone_directions: float = 1.0
     smoothness: float = 8.0
     flow: float = 0.1
-    pose_prior: float = 0.05
+    pose_prior: float = 2.0
     shape_prior: float = 0.01
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
