@@ -1,8 +1,7 @@
 """From a video to motion, files and an overlay: the stages put together, no maths of its own."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,12 +23,13 @@ from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
+from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
 from dtsvibe_cli.stages.following import FollowedFrame, follow_people
 from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings, make_motion
 from dtsvibe_cli.stages.observation import Observer, SeenTrack, join
 from dtsvibe_cli.stages.overlay import Layout, OverlayOptions, draw_video
-from dtsvibe_cli.stages.rendering import Renderer, RendererName, make_renderer
+from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_renderer
 from dtsvibe_cli.stages.rendering.views import view_rotation
 from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
 from dtsvibe_cli.stages.tracking import Tracker, make_tracker
@@ -57,8 +57,8 @@ def estimate_video(
     detect_every: int = 4,
     tracker: str | Tracker = "bytetrack",
     flow: str | FlowEstimator = "auto",
-    weights: str | Path = "lite",
-    body_model: Path | None = None,
+    weights: str | Path | MotionModel = "lite",
+    body_model: Path | BodyModel | None = None,
     window_stride: int = 8,
     focal: str | None = None,
     refine: bool = True,
@@ -80,8 +80,9 @@ def estimate_video(
         tracker: ``bytetrack``, ``botsort``, or a tracker of your own.
         flow: ``auto`` or ``dis``, the path of torchvision's RAFT weights, or an estimator of your
             own.
-        weights: Built-in network by name, or the path of a .safetensors file.
-        body_model: Official SMPL file (.pkl or .npz); None for the built-in free body.
+        weights: Built-in network by name, the path of a .safetensors file, or a model of your own.
+        body_model: Official SMPL file (.pkl or .npz), or a body that is loaded already; None for
+            the built-in free body.
         window_stride: Frames from one 16-frame window to the next, 1 to 16.
         focal: Focal length as ``1200px`` or ``35mm``; None for the file's own, else a usual one.
         refine: Fit the network's answer to the picture.
@@ -103,8 +104,8 @@ def estimate_video(
     with watch("load"):
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
-        network = load_network(weights, chosen)
-        body = load_body_model(body_model)
+        network = _load_motion_model(weights, chosen)
+        body = _load_body(body_model)
         if isinstance(detector, str):
             detector = make_detector(detector, device=chosen)
         if isinstance(tracker, str):
@@ -153,7 +154,7 @@ def render_video(
     motion: VideoMotion,
     out_path: Path,
     *,
-    body_model: Path | None = None,
+    body_model: Path | BodyModel | None = None,
     renderer: str | Renderer = "auto",
     layout: str = "side-by-side",
     view: str | None = None,
@@ -169,7 +170,8 @@ def render_video(
     Args:
         motion: The result.
         out_path: The .mp4 to write.
-        body_model: The body model that the result was made with; None for the built-in one.
+        body_model: The body model that the result was made with, as its file or loaded; None for
+            the built-in one.
         renderer: ``auto``, ``egl``, ``numba`` or ``numpy``, or a renderer of your own.
         layout: ``side-by-side``, ``stacked`` or ``overlay``.
         view: Another view beside it: ``side``, ``top`` or ``around:DEGREES``.
@@ -191,9 +193,9 @@ def render_video(
         show_ids=show_ids,
         max_width_px=max_width_px,
     )
-    body = load_body_model(body_model)
+    body = _load_body(body_model)
     progress = on_progress or _silent
-    with _opened(renderer) as drawer:
+    with opened_renderer(renderer) as drawer:
         draw_video(
             motion,
             body,
@@ -221,7 +223,7 @@ def run(
     wireframe: bool = False,
     show_ids: bool = False,
     max_width_px: int = 1920,
-    body_model: Path | None = None,
+    body_model: Path | BodyModel | None = None,
     end_s: float | None = None,
     **estimate: Any,
 ) -> RunResult:
@@ -241,7 +243,7 @@ def run(
         wireframe: Draw edges only.
         show_ids: Write numbers over heads.
         max_width_px: Shrink wider videos.
-        body_model: Official SMPL file; None for the built-in free body.
+        body_model: Official SMPL file, or a loaded body; None for the built-in free body.
         end_s: Leave out what comes after; for a webcam how long to record, seconds.
         **estimate: The other keywords of :func:`estimate_video`.
 
@@ -258,25 +260,26 @@ def run(
     }
     # a mistake in how it shall look is told before the work, not after it
     _overlay_options(**look)
-    _known_renderer(renderer)
+    check_renderer(renderer)
     with folder_to_write(out):
         paths = free_paths(out, source, render=render, overwrite=overwrite)
         if str(source).startswith("webcam:"):
             source = record_to(out, str(source), end_s)
+        body = _load_body(body_model)
         motion, report = estimate_video(
-            source, body_model=body_model, end_s=end_s, on_progress=on_progress, **estimate
+            source, body_model=body, end_s=end_s, on_progress=on_progress, **estimate
         )
         written = [paths.motion, paths.vibe, paths.report]
         save_results(motion, paths.motion)
-        vertices = _vertices_of(load_body_model(body_model)) if verts else None
+        vertices = _vertices_of(body) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
         if render and motion.people:
             watch = Stopwatch()
-            with watch("render"), _opened(renderer) as drawer:
+            with watch("render"), opened_renderer(renderer) as drawer:
                 render_video(
                     motion,
                     paths.overlay,
-                    body_model=body_model,
+                    body_model=body,
                     renderer=drawer,
                     on_progress=on_progress,
                     **look,
@@ -290,6 +293,19 @@ def run(
 
 def _silent(stage: str, done: int, total: int | None) -> None:
     """Show nothing."""
+
+
+def _load_motion_model(weights: str | Path | MotionModel, device: str) -> MotionModel:
+    """A network by name or file; somebody's own is taken as it is, a torch module made ready."""
+    if isinstance(weights, str | Path):
+        return load_network(weights, device)
+    if isinstance(weights, torch.nn.Module):
+        weights.eval().to(device)
+    return weights
+
+
+def _load_body(body_model: Path | BodyModel | None) -> BodyModel:
+    return body_model if isinstance(body_model, BodyModel) else load_body_model(body_model)
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
@@ -349,26 +365,6 @@ def _overlay_options(*, layout: str, view: str | None, **others: Any) -> Overlay
     if view is not None:
         view_rotation(view)
     return OverlayOptions(layout=cast(Layout, layout), view=view, **others)
-
-
-@contextmanager
-def _opened(renderer: str | Renderer) -> Iterator[Renderer]:
-    """A renderer by name, closed in the end; somebody else's is left open."""
-    known = _known_renderer(renderer)
-    if not isinstance(known, str):
-        yield known
-        return
-    drawer = make_renderer(known)
-    try:
-        yield drawer
-    finally:
-        drawer.close()
-
-
-def _known_renderer(renderer: str | Renderer) -> RendererName | Renderer:
-    if isinstance(renderer, str) and renderer not in get_args(RendererName):
-        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
-    return cast(RendererName | Renderer, renderer)
 
 
 def _vertices_of(body: BodyModel) -> Callable[[SmplParams], Float[np.ndarray, "frame vertex 3"]]:

@@ -12,6 +12,7 @@ import torch
 from dtsvibe_cli import __version__
 from dtsvibe_cli.models.checkpoint import built_in_name
 from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings
 from dtsvibe_cli.stages.stitching_tracks import StitchedTracks
 from dtsvibe_cli.weights import files_of, sha256_of
@@ -87,12 +88,21 @@ def _person_report(made: MadeMotion) -> PersonReport:
     )
 
 
-def make_meta(weights: str | Path, body: BodyModel, settings: MotionSettings) -> dict[str, Any]:
+def make_meta(
+    weights: str | Path | MotionModel, body: BodyModel, settings: MotionSettings
+) -> dict[str, Any]:
     """What the results were made with, for whoever opens them later."""
-    files = files_of(built_in_name(weights))
     return {
         "software": f"dtsvibe {__version__}",
-        "weights": {"name": str(weights), "sha256": [sha256_of(path) for path in files]},
+        "weights": _about_weights(weights),
         "body_model": {"name": body.name, "sha256": body.sha256, "licence": body.licence},
         "settings": asdict(settings),
     }
+
+
+def _about_weights(weights: str | Path | MotionModel) -> dict[str, Any]:
+    """Name and checksums; somebody's own model has the name of its class, and no file."""
+    if not isinstance(weights, str | Path):
+        return {"name": type(weights).__name__, "sha256": []}
+    files = files_of(built_in_name(weights))
+    return {"name": str(weights), "sha256": [sha256_of(path) for path in files]}

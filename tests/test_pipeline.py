@@ -11,17 +11,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from synthetic import small_body
 
 from dtsvibe_cli import estimate_video, load_results, pipeline, render_video, run
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.datatypes import Detections, Frame, PersonMotion, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError, VideoError
-from dtsvibe_cli.models.checkpoint import save_network
+from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
+from dtsvibe_cli.models.checkpoint import load_network, save_network
 from dtsvibe_cli.models.config import PAPER, TINY, ModelConfig
-from dtsvibe_cli.models.dts_vibe import build
+from dtsvibe_cli.models.dts_vibe import Theta, build, split_theta
+from dtsvibe_cli.models.regressor import mean_theta
 from dtsvibe_cli.results import ResultPaths
+from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.synthetic.clip import FRAME_RATE
 from dtsvibe_cli.synthetic.truth import load_truth
 from dtsvibe_cli.video import VideoWriter, probe, read_frames
@@ -199,18 +204,25 @@ def test_a_part_of_a_video_keeps_its_frame_numbers(clip: Path, weights: str | Pa
     np.testing.assert_allclose(motion.time_s, np.arange(15, 24) / float(FRAME_RATE))
 
 
+class Counting:
+    """A renderer that draws nothing."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.num_drawn = 0
+        self.num_vertices: set[int] = set()
+
+    def draw(self, image: np.ndarray, meshes: Any, camera: Any, **_: Any) -> np.ndarray:
+        self.num_drawn += len(meshes)
+        self.num_vertices |= {len(mesh.vertices_cam) for mesh in meshes}
+        return image
+
+    def close(self) -> None:
+        raise AssertionError("this is not the pipeline's to close")
+
+
 def test_a_renderer_of_ones_own_is_left_open(results: pipeline.RunResult, tmp_path: Path) -> None:
-    class Counting:
-        name = "counting"
-        num_drawn = 0
-
-        def draw(self, image: np.ndarray, meshes: Any, camera: Any, **_: Any) -> np.ndarray:
-            self.num_drawn += len(meshes)
-            return image
-
-        def close(self) -> None:
-            raise AssertionError("this is not ours to close")
-
     renderer = Counting()
     render_video(results.motion, tmp_path / "drawn.mp4", renderer=renderer, layout="overlay")
     assert renderer.num_drawn == NUM_FRAMES
@@ -483,6 +495,60 @@ def test_a_network_that_looks_at_pictures_runs_from_its_file(
     assert person.track.frame_index.tolist() == [0, 1, 2]
     assert np.isfinite(person.joints_cam).all()
     assert len(motion.meta["weights"]["sha256"]) == len(written) > 1
+
+
+class Standing:
+    """Somebody's own motion model: everybody stands upright, whatever is seen."""
+
+    window = 5
+    picture_cnn = None
+    flow_cnn = None
+
+    def __init__(self) -> None:
+        self.given: list[tuple[torch.Size, torch.Tensor | None, torch.Tensor]] = []
+
+    def __call__(
+        self, appearance: torch.Tensor, flow_features: torch.Tensor | None, valid: torch.Tensor
+    ) -> Theta:
+        self.given.append((appearance.shape, flow_features, valid))
+        return split_theta(mean_theta().expand(*valid.shape, -1))
+
+
+def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> None:
+    model, body = Standing(), small_body().to("cpu")
+    assert isinstance(model, MotionModel)
+    motion, _ = estimate_video(
+        clip, weights=model, body_model=body, end_s=0.4, window_stride=3, smooth_s=0.0, **QUICK
+    )
+    ((shape, flow_features, valid),) = model.given
+    assert (shape, flow_features) == ((4, 5, LANDMARK_FEATURES), None)  # from frames 0, 3, 6, 7
+    assert valid.all()
+    (person,) = motion.people
+    upright = np.broadcast_to(np.eye(3), (12, 23, 3, 3))
+    np.testing.assert_allclose(person.smpl.body_pose, upright, atol=1e-6)
+    posed = body.pose(torch.eye(3).expand(1, 24, 3, 3), torch.zeros(1, 10)).joints[0].numpy()
+    from_pelvis = np.linalg.norm(posed - posed[0], axis=-1)
+    there = np.linalg.norm(person.joints_cam - person.joints_cam[:, :1], axis=-1)
+    np.testing.assert_allclose(there, np.tile(from_pelvis, (12, 1)), atol=1e-4)
+    assert motion.meta["weights"] == {"name": "Standing", "sha256": []}
+    assert motion.meta["body_model"]["name"] == "small"
+
+    drawer = Counting()
+    render_video(motion, tmp_path / "own.mp4", body_model=body, renderer=drawer)
+    assert drawer.num_vertices == {len(body.v_template)}
+
+
+def test_a_network_in_memory_does_what_its_file_does(clip: Path, tmp_path: Path) -> None:
+    """Dropout and all: it is made ready for inference."""
+    network = load_network(_tiny(tmp_path)).train()
+    motions = [
+        estimate_video(clip, weights=weights, end_s=0.2, **QUICK)[0]
+        for weights in (tmp_path / "tiny.safetensors", network)
+    ]
+    assert not network.training
+    from_file, from_memory = (arrays_of(motion.people[0]) for motion in motions)
+    for name, values in from_file.items():
+        np.testing.assert_array_equal(from_memory[name], values)
 
 
 @pytest.mark.parametrize("keyword", ["layout", "renderer"])

@@ -7,15 +7,16 @@ into pixels: pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without a
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dtsvibe_cli.datatypes import PinholeCamera
-from dtsvibe_cli.errors import RenderError
+from dtsvibe_cli.errors import ConfigError, RenderError
 
 logger = logging.getLogger(__name__)
 
@@ -146,4 +147,41 @@ def make_renderer(name: RendererName = "auto") -> Renderer:
     raise AssertionError("unreachable: the last candidate returns or raises")
 
 
-__all__ = ["MeshInstance", "Renderer", "RendererName", "make_renderer"]
+def check_renderer(renderer: str | Renderer) -> RendererName | Renderer:
+    """The same, known to be a renderer or the name of one.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if isinstance(renderer, str) and renderer not in get_args(RendererName):
+        raise ConfigError(f"There is no renderer '{renderer}': auto, egl, numba or numpy.")
+    return cast(RendererName | Renderer, renderer)
+
+
+@contextmanager
+def opened_renderer(renderer: str | Renderer) -> Iterator[Renderer]:
+    """A renderer by name, closed in the end; somebody else's is left open.
+
+    Raises:
+        ConfigError: There is none of that name.
+        RenderError: It cannot draw on this machine.
+    """
+    known = check_renderer(renderer)
+    if not isinstance(known, str):
+        yield known
+        return
+    drawer = make_renderer(known)
+    try:
+        yield drawer
+    finally:
+        drawer.close()
+
+
+__all__ = [
+    "MeshInstance",
+    "Renderer",
+    "RendererName",
+    "check_renderer",
+    "make_renderer",
+    "opened_renderer",
+]
