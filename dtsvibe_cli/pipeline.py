@@ -54,6 +54,7 @@ def estimate_video(
     source: str | Path,
     *,
     detector: str | Detector = "movenet",
+    allow_download: bool = False,
     detect_every: int = 4,
     tracker: str | Tracker = "bytetrack",
     flow: str | FlowEstimator = "auto",
@@ -76,6 +77,8 @@ def estimate_video(
     Args:
         source: A video file or a folder of images.
         detector: ``movenet``, an ultralytics model by name or file, or a detector of your own.
+        allow_download: Whether ultralytics may fetch the detector's weights when they are not here;
+            nothing else is ever downloaded.
         detect_every: Frames from one detection to the next; people are followed in between.
         tracker: ``bytetrack``, ``botsort``, or a tracker of your own.
         flow: ``auto`` or ``dis``, the path of torchvision's RAFT weights, or an estimator of your
@@ -107,7 +110,7 @@ def estimate_video(
         network = _load_motion_model(weights, chosen)
         body = _load_body(body_model)
         if isinstance(detector, str):
-            detector = make_detector(detector, device=chosen)
+            detector = make_detector(detector, device=chosen, allow_download=allow_download)
         if isinstance(tracker, str):
             tracker = make_tracker(tracker, looks_per_second=float(video.frame_rate) / detect_every)
         if isinstance(flow, str):

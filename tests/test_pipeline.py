@@ -333,6 +333,7 @@ def test_files_of_another_kind_are_one_sentence(
         (("--focal", "long"), "'long'"),
         (("--device", "abacus"), "'abacus'"),
         (("--detector", "crystal_ball"), "crystal_ball"),
+        (("--detector", "yolo_of_nobody"), "--allow-download"),
         (("--start", "5"), "one.mp4"),
         (("--start", "2", "--end", "1"), "the start (2 s)"),
         (("--track-id", "7"), "no person 7"),
@@ -536,6 +537,23 @@ def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> No
     drawer = Counting()
     render_video(motion, tmp_path / "own.mp4", body_model=body, renderer=drawer)
     assert drawer.num_vertices == {len(body.v_template)}
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_downloads_are_the_users_decision(
+    allowed: bool, one_frame: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def make(name: str, *, device: str, allow_download: bool = False) -> Sure:
+        asked.append((name, allow_download))
+        return Sure()
+
+    monkeypatch.setattr(pipeline, "make_detector", make)
+    estimate_video(
+        one_frame, detector="yolo11n", allow_download=allowed, weights=_tiny(tmp_path), refine=False
+    )
+    assert asked == [("yolo11n", allowed)]
 
 
 def test_a_network_in_memory_does_what_its_file_does(clip: Path, tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ ESTIMATE: Final = (
         " as yolo11n.",
     ),
     click.option(
+        "--allow-download",
+        is_flag=True,
+        help="Let ultralytics fetch the weights of its --detector when they are not here. Without"
+        " it nothing is ever downloaded.",
+    ),
+    click.option(
         "--detect-every",
         type=click.IntRange(min=1),
         default=4,

@@ -1,5 +1,6 @@
 """Where are people in a frame: MoveNet (default, weights carried) or an ultralytics model."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -13,6 +14,8 @@ from dtsvibe_cli.errors import WeightsError
 from dtsvibe_cli.geometry import boxes
 from dtsvibe_cli.models.movenet import load_movenet, prepare_image
 from dtsvibe_cli.stages.ultralytics_offline import import_ultralytics, ultralytics_folder
+
+_LOG = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -228,18 +231,34 @@ def _find_weights(name_or_path: str | Path, *, allow_download: bool) -> Path:
     if given.parent != Path() or given.suffix not in ("", ".pt"):
         raise WeightsError(f"There is no weights file {given}; check the path given as --detector.")
     cached = ultralytics_folder() / given.with_suffix(".pt").name
-    if not cached.is_file() and allow_download:
-        downloads = import_ultralytics("ultralytics.utils.downloads")
-        try:
-            downloads.attempt_download_asset(cached)
-        except Exception as error:
-            raise WeightsError(f"{given} could not be downloaded ({error}).") from error
     if cached.is_file():
         return cached
+    if allow_download:
+        return _download(cached)
     raise WeightsError(
         f"There is no detector {given}: give --detector movenet, or the path of a .pt file, or put "
-        f"{cached.name} into {cached.parent}, or allow its download."
+        f"{cached.name} into {cached.parent}, or let it be downloaded with --allow-download."
     )
+
+
+def _download(target: Path) -> Path:
+    """Let ultralytics fetch the weights that have the target's name."""
+    _LOG.info("Downloading %s from ultralytics' releases.", target.name)
+    downloads = import_ultralytics("ultralytics.utils.downloads")
+    try:
+        # without a progress bar, which would go to stdout; it may answer with a newer name
+        fetched = Path(downloads.attempt_download_asset(target, progress=False))
+    except Exception as error:
+        raise WeightsError(
+            f"{target.name} could not be downloaded ({error}): give the path of a .pt file, or "
+            "--detector movenet."
+        ) from error
+    if not fetched.is_file():
+        raise WeightsError(
+            f"Ultralytics has no weights named {target.name}: give another --detector, such as "
+            "yolo11n or movenet."
+        )
+    return fetched
 
 
 def _select(found: Detections, rows: Int[np.ndarray, " row"]) -> Detections:

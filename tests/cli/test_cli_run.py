@@ -50,6 +50,7 @@ def test_everything_given_reaches_the_pipeline(pipeline: "FakePipeline", dtsvibe
     flags = "--detector yolo11n --detect-every 2 --tracker botsort --focal 35mm --no-refine"
     flags += " --smooth 0.1 --start 1 --end 2.5 --max-people 2 --track-id 3 --frame-rate 29.97"
     flags += " --no-render --verts --view side --opacity 0.5 --wireframe --ids --overwrite"
+    flags += " --allow-download"
     flags += " --body-model smpl.pkl --weights mine.safetensors --flow raft_small.pth"
     result = dtsvibe("run", "frames", "--out", "results", *flags.split())
     assert result.exit_code == 0, result.output
@@ -57,6 +58,7 @@ def test_everything_given_reaches_the_pipeline(pipeline: "FakePipeline", dtsvibe
     assert (source, out) == ("frames", Path("results"))
     expected = {
         "detector": "yolo11n",
+        "allow_download": True,
         "detect_every": 2,
         "tracker": "botsort",
         "focal": "35mm",

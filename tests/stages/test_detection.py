@@ -172,6 +172,45 @@ def test_weights_in_the_cache_folder_are_known_by_name(
         make_detector("mine")
 
 
+class FakeReleases:
+    """Stands for ultralytics' downloads: knows one model."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def attempt_download_asset(self, file: Path, *, progress: bool) -> str:
+        assert not progress, "a bar would go to stdout"
+        self.asked.append(file.name)
+        if file.name == "broken.pt":
+            raise ConnectionError("no way out")
+        if file.name == "known.pt":
+            file.write_text("hello")
+        return str(file)
+
+
+def test_weights_are_fetched_only_when_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    releases, real = FakeReleases(), import_ultralytics
+
+    def import_part(module: str = "ultralytics") -> object:
+        return releases if module.endswith("downloads") else real(module)
+
+    monkeypatch.setattr(detection, "ultralytics_folder", lambda: tmp_path)
+    monkeypatch.setattr(detection, "import_ultralytics", import_part)
+    with pytest.raises(WeightsError, match="downloaded with --allow-download"):
+        make_detector("known")
+    assert releases.asked == []
+    with pytest.raises(WeightsError, match=r"broken\.pt could not be downloaded \(no way out\)"):
+        make_detector("broken", allow_download=True)
+    with pytest.raises(WeightsError, match=r"Ultralytics has no weights named unknown\.pt"):
+        make_detector("unknown", allow_download=True)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=r"known\.pt is no weights file"):
+            make_detector("known", allow_download=True)
+    assert releases.asked == ["broken.pt", "unknown.pt", "known.pt"], "fetched once, then kept"
+
+
 def test_an_unwritable_cache_is_no_obstacle(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
