@@ -1,6 +1,7 @@
 """From a video to motion, files and an overlay: the stages put together, no maths of its own."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -38,6 +39,8 @@ from dtsvibe_cli.video import probe, read_frames
 
 OnProgress = Callable[[str, int, int | None], None]
 """Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,12 @@ def estimate_video(
     with watch("load"):
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
+        if camera.source == "default":
+            _LOG.info(
+                "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
+                "with it; --focal sets it.",
+                camera.focal_length_px,
+            )
         network = _load_motion_model(weights, chosen)
         body = _load_body(body_model)
         if isinstance(detector, str):
