@@ -1,6 +1,6 @@
 """How far is a result from the truth? Runs the synthetic clip, whose truth is known exactly.
 
-python examples/06_measure_accuracy.py [--no-refine]
+python examples/06_measure_accuracy.py [VIDEO TRUTH] [--no-refine]
 """
 
 import sys
@@ -14,11 +14,12 @@ from dtsvibe_cli.evaluation.compare import compare
 from dtsvibe_cli.synthetic.truth import load_truth
 
 HERE = Path(__file__).parent
-truth = load_truth(HERE / "synthetic_walk_truth.npz")
+given = [Path(word) for word in sys.argv[1:] if not word.startswith("--")]
+video, truth_file = given or (HERE / "synthetic_walk.mp4", HERE / "synthetic_walk_truth.npz")
+
+truth = load_truth(truth_file)
 motion, _ = estimate_video(
-    HERE / "synthetic_walk.mp4",
-    focal=f"{truth.focal_length_px}px",
-    refine="--no-refine" not in sys.argv,
+    video, focal=f"{truth.focal_length_px}px", refine="--no-refine" not in sys.argv
 )
 frames = np.arange(len(truth.joints_cam))
 for person in motion.people:

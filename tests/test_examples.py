@@ -146,6 +146,16 @@ def test_body_model(
     assert 1.7 < height < 2.0
 
 
+def test_measure_accuracy(
+    short_clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = EXAMPLES / "synthetic_walk_truth.npz"
+    said = _run("06_measure_accuracy.py", short_clip, truth, monkeypatch=monkeypatch, capsys=capsys)
+    errors = dict(line.split()[2:] for line in said.splitlines())
+    assert int(errors["num_frames"]) == NUM_FRAMES
+    assert 0 < float(errors["pa_mpjpe_mm"]) < float(errors["mpjpe_mm"]) < 200
+
+
 def _demo_clip() -> ModuleType:
     spec = importlib.util.spec_from_file_location("demo_clip", EXAMPLES / "demo_clip.py")
     assert spec is not None
