@@ -110,12 +110,6 @@ def estimate_video(
     with watch("load"):
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
-        if camera.source == "default":
-            _LOG.info(
-                "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
-                "with it; --focal sets it.",
-                camera.focal_length_px,
-            )
         network = _load_motion_model(weights, chosen)
         body = _load_body(body_model)
         if isinstance(detector, str):
@@ -144,6 +138,12 @@ def estimate_video(
     tracks = observer.tracks()
     stitched = _who_is_who(tracks, time_s, max_people)
     people = _people(tracks, stitched, track_id)
+    if camera.source == "default":
+        _LOG.info(
+            "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
+            "with it; --focal sets it.",
+            camera.focal_length_px,
+        )
     settings = MotionSettings(window_stride=window_stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
     with watch("motion"):
