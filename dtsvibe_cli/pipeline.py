@@ -27,7 +27,7 @@ from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
 from dtsvibe_cli.stages.following import FollowedFrame, follow_people
-from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings, make_motion
+from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings, make_motions
 from dtsvibe_cli.stages.observation import Observer, SeenTrack, join
 from dtsvibe_cli.stages.overlay import Layout, OverlayOptions, draw_video
 from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_renderer
@@ -146,11 +146,11 @@ def estimate_video(
         )
     settings = MotionSettings(window_stride=window_stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
+    progress("move", 0, len(people))
     with watch("motion"):
-        for seen in people:
+        for each in make_motions(people, network, body, camera, settings, chosen):
+            made.append(each)
             progress("move", len(made), len(people))
-            made.append(make_motion(seen, network, body, camera, settings, chosen))
-        progress("move", len(made), len(people))
     motion = VideoMotion(
         video=video,
         camera=camera,

@@ -4,6 +4,7 @@ The network imagines a camera that looks straight at the crop; its answer is tur
 camera's coordinates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -174,23 +175,34 @@ def flow_features_of(
         return torch.where(observed[:, None].to(device), known, flow_cnn.extract(nothing))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """What the network is told of one timeline."""
+
+    appearance: Float[Tensor, "frame feature"]
+    flow_features: Float[Tensor, "frame flow_feature"] | None
+    observed: Bool[Tensor, " frame"]
+
+
 def run_windows(
-    network: MotionModel,
-    appearance: Float[Tensor, "frame feature"],
-    flow_features: Float[Tensor, "frame flow_feature"] | None,
-    observed: Bool[Tensor, " frame"],
-    *,
-    stride: int,
-    device: str = "cpu",
-) -> Stitched:
-    """All windows of one timeline through the network, batched, and stitched."""
-    windows = cut_windows(len(appearance), network.window, stride)
+    network: MotionModel, stretches: Sequence[Stretch], *, stride: int, device: str = "cpu"
+) -> list[Stitched]:
+    """All windows of all stretches, whoever they show, through the network in batches; stitched."""
+    lengths = [len(stretch.appearance) for stretch in stretches]
+    windows = [cut_windows(length, network.window, stride) for length in lengths]
+    starts = np.cumsum([0, *lengths])
+    rows = torch.cat(
+        [torch.from_numpy(w.rows + start) for w, start in zip(windows, starts[:-1], strict=True)]
+    )
+    appearance = torch.cat([stretch.appearance for stretch in stretches])
+    features = [s.flow_features for s in stretches if s.flow_features is not None]
+    flow_features = torch.cat(features) if features else None
+    valid = torch.cat([torch.from_numpy(w.valid) for w in windows])
+    valid &= torch.cat([stretch.observed for stretch in stretches])[rows]
+    # A window in which nobody was seen has nothing to attend to: let it see its blank frames.
+    valid[~valid.any(1)] = True
     with torch.inference_mode():
-        rows = torch.from_numpy(windows.rows)
-        valid = torch.from_numpy(windows.valid) & observed[rows]
-        # A window in which nobody was seen has nothing to attend to: let it see its blank frames.
-        valid[~valid.any(1)] = True
-        thetas = [
+        batches = [
             network(
                 appearance[part].to(device),
                 None if flow_features is None else flow_features[part.to(device)],
@@ -200,33 +212,49 @@ def run_windows(
                 rows.split(BATCH_WINDOWS), valid.split(BATCH_WINDOWS), strict=True
             )
         ]
-    theta = Theta(
-        full_pose=torch.cat([part.full_pose for part in thetas]).cpu().clone(),
-        betas=torch.cat([part.betas for part in thetas]).cpu().clone(),
-        camera=torch.cat([part.camera for part in thetas]).cpu().clone(),
-    )
-    return stitch(theta, windows, len(appearance), observed)
+    counts = [len(w.rows) for w in windows]
+    poses = torch.cat([batch.full_pose for batch in batches]).cpu().clone().split(counts)
+    betas = torch.cat([batch.betas for batch in batches]).cpu().clone().split(counts)
+    cameras = torch.cat([batch.camera for batch in batches]).cpu().clone().split(counts)
+    return [
+        stitch(
+            Theta(full_pose=poses[k], betas=betas[k], camera=cameras[k]),
+            windows[k],
+            lengths[k],
+            stretch.observed,
+        )
+        for k, stretch in enumerate(stretches)
+    ]
 
 
-def estimate_timeline(
+def estimate_timelines(
     network: MotionModel,
-    seen: Observations,
-    timeline: Timeline,
+    seen: Sequence[tuple[Observations, Timeline]],
     camera: PinholeCamera,
     *,
     stride: int = 8,
     device: str = "cpu",
+) -> list[Estimate]:
+    """The network's answers for timelines of any people, in the real camera's coordinates."""
+    squares = [square_around(person, timeline) for person, timeline in seen]
+    stretches = [
+        Stretch(
+            appearance=appearance_of(person, timeline, square),
+            flow_features=flow_features_of(network.flow_cnn, person, timeline, device),
+            observed=torch.from_numpy(timeline.observed),
+        )
+        for (person, timeline), square in zip(seen, squares, strict=True)
+    ]
+    if not stretches:
+        return []
+    stitched = run_windows(network, stretches, stride=stride, device=device)
+    return [_before_camera(s, square, camera) for s, square in zip(stitched, squares, strict=True)]
+
+
+def _before_camera(
+    stitched: Stitched, squares: Float[np.ndarray, "frame 3"], camera: PinholeCamera
 ) -> Estimate:
-    """The network's answer for one timeline, in the real camera's coordinates."""
-    squares = square_around(seen, timeline)
-    stitched = run_windows(
-        network,
-        appearance_of(seen, timeline, squares),
-        flow_features_of(network.flow_cnn, seen, timeline, device),
-        torch.from_numpy(timeline.observed),
-        stride=stride,
-        device=device,
-    )
+    """Turned by the viewing ray from the imagined camera to the real one."""
     crops = torch.from_numpy(squares).float()
     turn = ray_rotation(crops[:, :2], camera)
     pose = stitched.full_pose.clone()

@@ -1,5 +1,6 @@
-"""From one person's observations to the finished motion: estimate, refine, smooth, measure."""
+"""From people's observations to their finished motion: estimate, refine, smooth, measure."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +21,12 @@ from dtsvibe_cli.stages.estimation import (
     Estimate,
     MotionModel,
     Timeline,
-    estimate_timeline,
+    estimate_timelines,
     split_timelines,
 )
 from dtsvibe_cli.stages.evidence import gather_evidence
 from dtsvibe_cli.stages.refinement import refine
-from dtsvibe_cli.stages.sides import settle_sides
+from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
 
 
@@ -49,30 +50,59 @@ class MadeMotion:
     """Frames in which the detector had."""
 
 
-def make_motion(
-    seen: Observations,
+def make_motions(
+    people: Sequence[Observations],
     network: MotionModel,
     body: BodyModel,
     camera: PinholeCamera,
     settings: MotionSettings,
     device: str = "cpu",
-) -> MadeMotion:
-    """The motion of one person, in every frame from first to last sight except long absences."""
-    sides = settle_sides(seen)
-    seen = sides.observations
-    timelines = split_timelines(seen)
-    estimates = [
-        estimate_timeline(
-            network, seen, timeline, camera, stride=settings.window_stride, device=device
+) -> Iterator[MadeMotion]:
+    """Each person's motion, in every frame from first to last sight except long absences.
+
+    The network sees the windows of all people in common batches; what follows is done person by
+    person.
+    """
+    sides = [settle_sides(seen) for seen in people]
+    timelines = [split_timelines(mended.observations) for mended in sides]
+    estimates = iter(
+        estimate_timelines(
+            network,
+            [
+                (mended.observations, timeline)
+                for mended, own in zip(sides, timelines, strict=True)
+                for timeline in own
+            ],
+            camera,
+            stride=settings.window_stride,
+            device=device,
         )
-        for timeline in timelines
-    ]
-    estimate = Estimate(
-        full_pose=torch.cat([part.full_pose for part in estimates]),
-        betas=_common_betas(estimates),
-        pelvis_m=torch.cat([part.pelvis_m for part in estimates]),
-        crops_cxcys=torch.cat([part.crops_cxcys for part in estimates]),
     )
+    for mended, own in zip(sides, timelines, strict=True):
+        start = _joined([next(estimates) for _ in own])
+        yield _finish(mended, own, start, body, camera, settings)
+
+
+def _joined(parts: list[Estimate]) -> Estimate:
+    """The stretches of one person one after the other, with one body."""
+    return Estimate(
+        full_pose=torch.cat([part.full_pose for part in parts]),
+        betas=_common_betas(parts),
+        pelvis_m=torch.cat([part.pelvis_m for part in parts]),
+        crops_cxcys=torch.cat([part.crops_cxcys for part in parts]),
+    )
+
+
+def _finish(
+    sides: Sides,
+    timelines: list[Timeline],
+    estimate: Estimate,
+    body: BodyModel,
+    camera: PinholeCamera,
+    settings: MotionSettings,
+) -> MadeMotion:
+    """Refined, smoothed, and measured."""
+    seen = sides.observations
     if settings.refine:
         squares = estimate.crops_cxcys.double().numpy()
         evidence = gather_evidence(seen, timelines, squares, camera)

@@ -10,8 +10,9 @@ from dtsvibe_cli.models.config import TINY
 from dtsvibe_cli.models.dts_vibe import DtsVibe, build
 from dtsvibe_cli.stages.estimation import (
     MotionModel,
+    Stretch,
     appearance_of,
-    estimate_timeline,
+    estimate_timelines,
     flow_features_of,
     run_windows,
     split_timelines,
@@ -123,7 +124,7 @@ def test_a_network_without_a_flow_stream_is_given_none() -> None:
     (timeline,) = split_timelines(seen)
     assert flow_features_of(network.flow_cnn, seen, timeline) is None
     still = replace(seen, flow=np.zeros_like(seen.flow))
-    estimate, other = (estimate_timeline(network, each, timeline, CAMERA) for each in (seen, still))
+    estimate, other = estimate_timelines(network, [(seen, timeline), (still, timeline)], CAMERA)
     assert estimate.full_pose.equal(other.full_pose)
 
 
@@ -140,7 +141,7 @@ def test_landmarks_are_given_relative_to_the_square() -> None:
 def test_a_whole_window_without_a_sighting_is_no_number_trouble(network: DtsVibe) -> None:
     seen = observations([*range(10), *range(39, 50)])
     (timeline,) = split_timelines(seen)
-    estimate = estimate_timeline(network, seen, timeline, CAMERA, stride=4)
+    (estimate,) = estimate_timelines(network, [(seen, timeline)], CAMERA, stride=4)
     for values in (estimate.full_pose, estimate.betas, estimate.pelvis_m):
         assert values.isfinite().all()
     assert len(estimate.full_pose) == len(estimate.pelvis_m) == 50
@@ -155,8 +156,9 @@ def test_estimates_are_bodies_before_the_real_camera(network: DtsVibe, num_frame
     appearance = appearance_of(seen, timeline, squares)
     features = flow_features_of(network.flow_cnn, seen, timeline)
     observed = torch.from_numpy(timeline.observed)
-    stitched = run_windows(network, appearance, features, observed, stride=8)
-    estimate = estimate_timeline(network, seen, timeline, CAMERA)
+    stretch = Stretch(appearance=appearance, flow_features=features, observed=observed)
+    (stitched,) = run_windows(network, [stretch], stride=8)
+    (estimate,) = estimate_timelines(network, [(seen, timeline)], CAMERA)
     eye = torch.eye(3).expand(num_frames, 24, 3, 3)
     torch.testing.assert_close(estimate.full_pose @ estimate.full_pose.mT, eye, atol=1e-5, rtol=0)
     assert estimate.betas.abs().max() <= 3
@@ -166,6 +168,17 @@ def test_estimates_are_bodies_before_the_real_camera(network: DtsVibe, num_frame
     scale = stitched.camera[:, :1].clamp_min(0.1)
     torch.testing.assert_close(camera[:, :1], scale, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(camera[:, 1:], stitched.camera[:, 1:], atol=1e-4, rtol=1e-3)
+
+
+def test_people_seen_together_get_the_answers_they_get_alone(network: DtsVibe) -> None:
+    people = [observations(list(range(count))) for count in (30, 5, 17)]
+    seen = [(person, split_timelines(person)[0]) for person in people]
+    together = estimate_timelines(network, seen, CAMERA)
+    alone = [estimate_timelines(network, [each], CAMERA)[0] for each in seen]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.full_pose, other.full_pose, atol=1e-5, rtol=0)
+        torch.testing.assert_close(one.betas, other.betas, atol=1e-5, rtol=0)
+        torch.testing.assert_close(one.pelvis_m, other.pelvis_m, atol=1e-3, rtol=1e-4)
 
 
 def test_the_built_in_network_is_a_motion_model(network: DtsVibe) -> None:
