@@ -223,7 +223,7 @@ def test_one_batch_is_learned_by_heart(config: ModelConfig) -> None:
     appearance, flow, valid = inputs(2, 8)
     generator = torch.Generator().manual_seed(5)
     pose = rotvec_to_rotmat(torch.randn(2, 8, 24, 3, generator=generator) * 0.3)
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     history = []
     for _ in range(60):
         theta = network(appearance, network.flow_features(flow), valid)
