@@ -8,9 +8,9 @@ runs it in NCHW layout for any batch size. The converters in :mod:`dtsvibe_cli.b
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import dacite
 import torch
@@ -19,8 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.errors import WeightsError
+from dtsvibe_cli.models.packed_convolution import Activation, can_pack, pack_convolution
 
-Activation = Literal["none", "relu", "relu6"]
+Runner = Callable[..., Tensor]
+"""An operation with its weights: takes the input tensors one by one."""
+
 INPUT = "input"
 """Name of the network's only input in every graph."""
 
@@ -37,6 +40,10 @@ class Operation(ABC):
     @abstractmethod
     def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
         """The result for these inputs."""
+
+    def prepare(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Runner:
+        """For repeated inference on inputs like these; by default just :meth:`run`."""
+        return lambda *values: self.run(values, parameters)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -71,6 +78,22 @@ class Convolution(Operation):
             groups=self.groups,
         )
         return _activate(convolved, self.activation)
+
+    def prepare(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Runner:
+        """See :class:`Operation`; on a CPU the weights are packed once."""
+        weight, bias = parameters[self.weight], parameters[self.bias]
+        left, right, top, bottom = self.padding
+        if not (can_pack(weight) and left <= right and top <= bottom):
+            return super().prepare(inputs, parameters)
+        return pack_convolution(
+            weight,
+            bias,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            activation=self.activation,
+            image_size=inputs[0].shape[-2:],
+        )
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -197,7 +220,9 @@ class GraphNetwork(nn.Module):
             if values.dim() == 4:
                 values = values.contiguous(memory_format=torch.channels_last)
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
-        self._plans: dict[tuple[str, ...], Graph] = {}
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._runners: dict[str, Runner] = {}
+        self._weights: dict[str, Tensor] = {}
 
     @staticmethod
     def from_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> "GraphNetwork":
@@ -213,21 +238,58 @@ class GraphNetwork(nn.Module):
     ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
         """The named outputs; only the operations they need are run."""
         plan = self._plan(tuple(outputs))
-        last_use = {name: step for step, op in enumerate(plan.operations) for name in op.inputs}
-        keep = set(plan.outputs.values())
-        parameters = dict(self.named_parameters())
         values = {INPUT: image.contiguous(memory_format=torch.channels_last)}
-        for step, op in enumerate(plan.operations):
-            values[op.output] = op.run([values[name] for name in op.inputs], parameters)
-            for name in set(op.inputs):  # drop what nobody reads again: big maps, early
-                if last_use[name] == step and name not in keep:
-                    del values[name]
+        for operation, not_needed in zip(plan.operations, plan.drop_after, strict=True):
+            inputs = [values[name] for name in operation.inputs]
+            values[operation.output] = self._runner(operation, inputs)(*inputs)
+            for name in not_needed:
+                del values[name]
         return {name: values[tensor] for name, tensor in plan.outputs.items()}
 
-    def _plan(self, outputs: tuple[str, ...]) -> Graph:
+    def _runner(self, operation: Operation, inputs: Sequence[Tensor]) -> Runner:
+        """The operation, prepared once; what is prepared has no gradient."""
+        if torch.is_grad_enabled():
+            return lambda *values: operation.run(values, self._by_name())
+        known = self._runners.get(operation.output)
+        if known is None:
+            known = self._runners[operation.output] = operation.prepare(inputs, self._by_name())
+        return known
+
+    def _by_name(self) -> dict[str, Tensor]:
+        if not self._weights:
+            self._weights = dict(self.named_parameters())
+        return self._weights
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GraphNetwork":
+        """Called by torch whenever the weights move: what was prepared is out of date."""
+        self._runners.clear()
+        self._weights.clear()
+        return super()._apply(fn, recurse)
+
+    def _plan(self, outputs: tuple[str, ...]) -> "_Plan":
         if outputs not in self._plans:
-            self._plans[outputs] = self.graph.needed_for(outputs)
+            self._plans[outputs] = _Plan.of(self.graph.needed_for(outputs))
         return self._plans[outputs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How some outputs are computed."""
+
+    operations: tuple[Operation, ...]
+    drop_after: tuple[tuple[str, ...], ...]
+    """For each operation the tensors that nobody reads again: big maps, dropped early."""
+    outputs: dict[str, str]
+
+    @staticmethod
+    def of(graph: Graph) -> "_Plan":
+        last_use = {name: step for step, op in enumerate(graph.operations) for name in op.inputs}
+        last_use = {k: v for k, v in last_use.items() if k not in graph.outputs.values()}
+        drop = [
+            tuple(name for name in set(op.inputs) if last_use.get(name) == step)
+            for step, op in enumerate(graph.operations)
+        ]
+        return _Plan(operations=graph.operations, drop_after=tuple(drop), outputs=graph.outputs)
 
 
 def _activate(values: Tensor, activation: Activation) -> Tensor:

@@ -1,0 +1,81 @@
+"""Frozen convolutions on a CPU: weights brought into oneDNN's own order once, activation fused.
+
+Eager PyTorch brings the weights into that order again in every call and writes each activation as a
+map of its own: networks of many small convolutions take twice as long that way. The operators are
+those that torch.compile emits, used without its compiler, whose start alone takes seconds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Activation = Literal["none", "relu", "relu6"]
+
+_FUSED: Final[dict[Activation, tuple[str, list[float]]]] = {
+    "none": ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether this PyTorch and this machine have the operators for these weights."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+    )
+
+
+def pack_convolution(
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    groups: int,
+    activation: Activation,
+    image_size: Sequence[int],
+) -> Callable[[Tensor], Tensor]:
+    """The convolution as a function of its input (channels last), for inference only.
+
+    Args:
+        weight: 4D, 32-bit, on the CPU.
+        bias: One number an output channel.
+        stride: Vertical, horizontal.
+        padding: Left, right, top, bottom; may be uneven.
+        groups: Of channels.
+        activation: Applied to the result.
+        image_size: Height and width that the order of the weights is chosen for. Inputs of other
+            sizes are convolved as well.
+    """
+    left, right, top, bottom = padding
+    if left > right or top > bottom:
+        raise ValueError(f"padding {padding} is wider before the picture than behind it")
+    # Uneven padding is even padding with a kernel that begins with zeros: no padded copy is made.
+    extended = F.pad(weight, (right - left, 0, bottom - top, 0))
+    even = (bottom, right)
+    kernel: Any = torch._C._nn.mkldnn_reorder_conv2d_weight(
+        extended.to_mkldnn(),
+        even,
+        stride,
+        (1, 1),
+        groups,
+        (1, weight.shape[1] * groups, *image_size),
+    )
+    name, limits = _FUSED[activation]
+    run = torch.ops.mkldnn._convolution_pointwise
+
+    def convolve(image: Tensor) -> Tensor:
+        result: Tensor = run(
+            image, kernel, bias, even, stride, (1, 1), groups, name, limits, "none"
+        )
+        return result
+
+    return convolve
