@@ -3,16 +3,17 @@
 import json
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from dtsvibe_cli.datatypes import Observations, SmplParams, VideoInfo, VideoMotion
+from dtsvibe_cli.datatypes import VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.cameras import choose_camera
@@ -21,26 +22,30 @@ from dtsvibe_cli.models.checkpoint import load_network
 from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
 from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
-from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.smpl import BodyModel, vertices_of
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
 from dtsvibe_cli.stages.following import FollowedFrame, follow_people
+from dtsvibe_cli.stages.identities import people_of, who_is_who
 from dtsvibe_cli.stages.motion import MadeMotion, MotionSettings, make_motions
-from dtsvibe_cli.stages.observation import Observer, SeenTrack, join
+from dtsvibe_cli.stages.observation import Observer
 from dtsvibe_cli.stages.overlay import Layout, OverlayOptions, draw_video
-from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_renderer
+from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_renderer, opening_renderer
 from dtsvibe_cli.stages.rendering.views import view_rotation
-from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
 from dtsvibe_cli.stages.tracking import Tracker, make_tracker
-from dtsvibe_cli.timing import Stopwatch
+from dtsvibe_cli.streaming import Stages, shared_cores
+from dtsvibe_cli.timing import Stopwatch, added
 from dtsvibe_cli.video import probe, read_frames
 
 OnProgress = Callable[[str, int, int | None], None]
 """Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
 
 _LOG = logging.getLogger(__name__)
+
+_BUSY_THREADS = 2
+"""Threads of the first pass that compute without pause: detection and observation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,37 +112,44 @@ def estimate_video(
     progress = on_progress or _silent
     watch = Stopwatch()
     chosen = choose_device(device)
-    with watch("load"):
-        video = probe(source, frame_rate=frame_rate)
-        camera = choose_camera(video, focal)
-        network = _load_motion_model(weights, chosen)
-        body = _load_body(body_model)
-        if isinstance(detector, str):
-            detector = make_detector(detector, device=chosen, allow_download=allow_download)
-        if isinstance(tracker, str):
-            tracker = make_tracker(tracker, looks_per_second=float(video.frame_rate) / detect_every)
-        if isinstance(flow, str):
-            flow = make_flow(flow, chosen)
-        observer = Observer(
-            load_blazepose(chosen),
-            watch.timed("flow", flow),
-            picture_cnn=network.picture_cnn,
-            flow_cnn=network.flow_cnn,
-            device=chosen,
+    with Stages() as stages, shared_cores(_BUSY_THREADS):
+        with watch("load"):
+            video = probe(source, frame_rate=frame_rate)
+            camera = choose_camera(video, focal)
+            frames = stages.ahead(
+                watch.timed_iterator(
+                    "decode",
+                    read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate),
+                ),
+                queue_size=2,
+            )
+            network = _load_motion_model(weights, chosen)
+            body = _load_body(body_model)
+            if isinstance(detector, str):
+                detector = make_detector(detector, device=chosen, allow_download=allow_download)
+            if isinstance(tracker, str):
+                looks_per_second = float(video.frame_rate) / detect_every
+                tracker = make_tracker(tracker, looks_per_second=looks_per_second)
+            if isinstance(flow, str):
+                flow = make_flow(flow, chosen)
+            observer = Observer(
+                load_blazepose(chosen),
+                flow,
+                picture_cnn=network.picture_cnn,
+                flow_cnn=network.flow_cnn,
+                device=chosen,
+                watch=watch,
+            )
+        followed = stages.ahead(
+            follow_people(frames, detector, tracker, detect_every=detect_every, watch=watch)
         )
-    frames = read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate)
-    followed = follow_people(
-        watch.timed_iterator("decode", frames),
-        watch.timed("detect", detector),
-        tracker,
-        detect_every=detect_every,
-    )
-    total = _expected_frames(video, start_s, end_s)
-    with watch("observe"):
-        time_s = _observe(followed, observer, lambda done: progress("look", done, total))
+        total = _expected_frames(video, start_s, end_s)
+        with watch("observe"):
+            time_s = _observe(followed, observer, lambda done: progress("look", done, total))
     tracks = observer.tracks()
-    stitched = _who_is_who(tracks, time_s, max_people)
-    people = _people(tracks, stitched, track_id)
+    stitched = who_is_who(tracks, time_s, max_people)
+    people = people_of(tracks, stitched, track_id)
+    del tracks, observer
     if camera.source == "default":
         _LOG.info(
             "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
@@ -148,7 +160,7 @@ def estimate_video(
     made: list[MadeMotion] = []
     progress("move", 0, len(people))
     with watch("motion"):
-        for each in make_motions(people, network, body, camera, settings, chosen):
+        for each in make_motions(people, network, body, camera, settings, chosen, watch):
             made.append(each)
             progress("move", len(made), len(people))
     motion = VideoMotion(
@@ -176,6 +188,7 @@ def render_video(
     max_width_px: int = 1920,
     source: Path | None = None,
     on_progress: OnProgress | None = None,
+    watch: Stopwatch | None = None,
 ) -> Path:
     """Draw the bodies of a result over its video.
 
@@ -193,6 +206,7 @@ def render_video(
         max_width_px: Shrink wider videos.
         source: The input video, when it is no longer where the result says.
         on_progress: Called with the stage, frames done, and frames in all.
+        watch: Counts the time of ``decode``, ``body``, ``draw`` and ``encode``.
 
     Raises:
         DtsVibeError: The source or the target, the renderer or an option.
@@ -216,6 +230,7 @@ def render_video(
             renderer=drawer,
             source=source,
             on_frame=lambda done: progress("draw", done, len(motion.time_s)),
+            watch=watch,
         )
     return out_path
 
@@ -273,31 +288,34 @@ def run(
     # a mistake in how it shall look is told before the work, not after it
     _overlay_options(**look)
     check_renderer(renderer)
-    with folder_to_write(out):
+    with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
         if str(source).startswith("webcam:"):
             source = record_to(out, str(source), end_s)
         body = _load_body(body_model)
+        drawer = stack.enter_context(opening_renderer(renderer)) if render else None
         motion, report = estimate_video(
             source, body_model=body, end_s=end_s, on_progress=on_progress, **estimate
         )
         written = [paths.motion, paths.vibe, paths.report]
         save_results(motion, paths.motion)
-        vertices = _vertices_of(body) if verts else None
+        vertices = partial(vertices_of, body) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
-        if render and motion.people:
+        if drawer is not None and motion.people:
             watch = Stopwatch()
-            with watch("render"), opened_renderer(renderer) as drawer:
+            with watch("render"):
                 render_video(
                     motion,
                     paths.overlay,
                     body_model=body,
-                    renderer=drawer,
+                    renderer=drawer(),
                     on_progress=on_progress,
+                    watch=watch,
                     **look,
                 )
             written.insert(0, paths.overlay)
-            report = replace(report, seconds=report.seconds | watch.seconds, renderer=drawer.name)
+            seconds = added(report.seconds, watch.seconds)
+            report = replace(report, seconds=seconds, renderer=drawer().name)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))
@@ -340,36 +358,6 @@ def _observe(
     return time_s
 
 
-def _who_is_who(
-    tracks: dict[int, SeenTrack], time_s: dict[int, float], max_people: int | None
-) -> StitchedTracks:
-    """Join fragments, drop glimpses; in a very short video even a glimpse counts."""
-    return stitch_tracks(
-        [seen.observations.track for seen in tracks.values()],
-        times_s=time_s,
-        appearance={k: seen.colours for k, seen in tracks.items() if seen.colours is not None},
-        min_frames=1 if len(time_s) < 16 else None,
-        max_people=max_people,
-    )
-
-
-def _people(
-    tracks: dict[int, SeenTrack], stitched: StitchedTracks, track_id: int | None
-) -> list[Observations]:
-    """What was seen of each person, numbered from 1; of one person only when one is asked for."""
-    people = [
-        join([tracks[old].observations for old in group], number)
-        for number, group in enumerate(stitched.groups, start=1)
-    ]
-    if track_id is None:
-        return people
-    chosen = [seen for seen in people if seen.track.track_id == track_id]
-    if not chosen:
-        known = ", ".join(str(seen.track.track_id) for seen in people) or "nobody"
-        raise ConfigError(f"There is no person {track_id}; found: {known}.")
-    return chosen
-
-
 def _overlay_options(*, layout: str, view: str | None, **others: Any) -> OverlayOptions:
     """The options, checked."""
     if layout not in get_args(Layout):
@@ -377,21 +365,3 @@ def _overlay_options(*, layout: str, view: str | None, **others: Any) -> Overlay
     if view is not None:
         view_rotation(view)
     return OverlayOptions(layout=cast(Layout, layout), view=view, **others)
-
-
-def _vertices_of(body: BodyModel) -> Callable[[SmplParams], Float[np.ndarray, "frame vertex 3"]]:
-    """Gives all mesh points of a person, a few frames at a time."""
-
-    def vertices(smpl: SmplParams) -> Float[np.ndarray, "frame vertex 3"]:
-        pose = np.concatenate([smpl.global_orient[:, None], smpl.body_pose], axis=1)
-        parts = [
-            body.vertices(
-                torch.from_numpy(pose[rows]).float(),
-                torch.from_numpy(smpl.betas[rows]).float(),
-                torch.from_numpy(smpl.transl[rows]).float(),
-            ).numpy()
-            for rows in np.array_split(np.arange(len(pose)), len(pose) // 64 + 1)
-        ]
-        return np.concatenate(parts)
-
-    return vertices

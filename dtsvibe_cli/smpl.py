@@ -8,10 +8,12 @@ official files.
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dtsvibe_cli.datatypes import SmplParams
 from dtsvibe_cli.geometry.joints import SMPL24_PARENTS
 
 
@@ -146,3 +148,21 @@ class BodyModel:
         """Vertices in the frame of ``global_orient`` and ``transl``, as smplx has them."""
         posed = self.pose(full_pose, betas)
         return self.skin(posed, betas, full_pose) + transl[:, None]
+
+
+@torch.inference_mode()
+def vertices_of(body: BodyModel, smpl: SmplParams) -> Float[np.ndarray, "frame vertex 3"]:
+    """All mesh points of a person's frames, metres, camera coordinates; posed a few at a time."""
+    full_pose = np.concatenate([smpl.global_orient[:, None], smpl.body_pose], axis=1)
+    parts = [
+        body.vertices(
+            *(
+                torch.as_tensor(array[rows]).to(body.v_template)
+                for array in (full_pose, smpl.betas, smpl.transl)
+            )
+        )
+        .cpu()
+        .numpy()
+        for rows in np.array_split(np.arange(len(full_pose)), len(full_pose) // 64 + 1)
+    ]
+    return np.concatenate(parts)

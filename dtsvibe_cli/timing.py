@@ -1,7 +1,8 @@
 """How long each stage took."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -10,10 +11,11 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 class Stopwatch:
-    """Adds up seconds by name."""
+    """Adds up seconds by name, from any thread."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -23,7 +25,8 @@ class Stopwatch:
             yield
         finally:
             took = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + took
+            with self._lock:
+                self.seconds[name] = self.seconds.get(name, 0.0) + took
 
     def timed(self, name: str, function: Call) -> Call:
         """The same callable, its time counted."""
@@ -34,11 +37,21 @@ class Stopwatch:
 
         return cast(Call, call)
 
-    def timed_iterator(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
+    def timed_iterator(self, name: str, items: Iterable[Item]) -> Generator[Item]:
         """The same items, the time of getting each counted."""
-        while True:
-            with self(name):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
+        iterator = iter(items)
+        try:
+            while True:
+                with self(name):
+                    item = next(iterator, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+
+
+def added(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of two stopwatches, added by name."""
+    return {name: first.get(name, 0.0) + second.get(name, 0.0) for name in {**first, **second}}

@@ -18,7 +18,6 @@ from torch import Tensor
 from dtsvibe_cli.errors import WeightsError
 from dtsvibe_cli.models.graph_network import (
     INPUT,
-    Activation,
     Addition,
     Convolution,
     Doubling,
@@ -27,6 +26,7 @@ from dtsvibe_cli.models.graph_network import (
     Operation,
     Sigmoid,
 )
+from dtsvibe_cli.models.packed_convolution import Activation
 
 # Values of the schema's enumerations that occur here.
 # https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs

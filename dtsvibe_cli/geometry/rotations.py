@@ -26,9 +26,26 @@ def rotvec_to_rotmat(rotvec: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch
 
 def rotmat_to_rotvec(rotmat: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Rotation vectors in radians, length at most pi."""
-    import roma
-
-    rotvec: Tensor = roma.rotmat_to_rotvec(rotmat)
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in rotmat.unbind(-2))
+    # the rotation's quaternion (w first) times each of its own numbers, times 4: of these multiples
+    # the one by the largest number is exact
+    multiples = torch.stack(
+        [
+            torch.stack([1 + xx + yy + zz, zy - yz, xz - zx, yx - xy], -1),
+            torch.stack([zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx], -1),
+            torch.stack([xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy], -1),
+            torch.stack([yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz], -1),
+        ],
+        -2,
+    )
+    largest = multiples.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None]
+    quaternion = multiples.take_along_dim(largest, -2).squeeze(-2)
+    quaternion = torch.nn.functional.normalize(quaternion, dim=-1)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    cos_half, axis = quaternion[..., :1], quaternion[..., 1:]
+    sin_half = torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sin_half, cos_half)
+    rotvec: Tensor = axis * torch.where(sin_half < 1e-12, 2 / cos_half, angle / sin_half)
     return rotvec
 
 

@@ -260,11 +260,11 @@ class GraphNetwork(nn.Module):
             self._weights = dict(self.named_parameters())
         return self._weights
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GraphNetwork":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Called by torch whenever the weights move: what was prepared is out of date."""
         self._runners.clear()
         self._weights.clear()
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _plan(self, outputs: tuple[str, ...]) -> "_Plan":
         if outputs not in self._plans:

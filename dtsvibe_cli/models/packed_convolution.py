@@ -27,7 +27,7 @@ def can_pack(weight: Tensor) -> bool:
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
     )
@@ -61,7 +61,8 @@ def pack_convolution(
     # Uneven padding is even padding with a kernel that begins with zeros: no padded copy is made.
     extended = F.pad(weight, (right - left, 0, bottom - top, 0))
     even = (bottom, right)
-    kernel: Any = torch._C._nn.mkldnn_reorder_conv2d_weight(
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+    kernel: Tensor = reorder(
         extended.to_mkldnn(),
         even,
         stride,

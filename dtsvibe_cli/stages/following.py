@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dtsvibe_cli.datatypes import Frame
+from dtsvibe_cli.datatypes import Detections, Frame
 from dtsvibe_cli.geometry.boxes import square_crops
 from dtsvibe_cli.geometry.joints import COCO17
 from dtsvibe_cli.stages.appearance import torso_histogram
 from dtsvibe_cli.stages.detection import Detector
 from dtsvibe_cli.stages.tracking import Tracker
+from dtsvibe_cli.timing import Stopwatch
 
 MOVING_MARGIN = 0.25
 """Margin of a crop half-way between two sightings, relative to the distance moved between them.
@@ -74,6 +75,7 @@ def follow_people(
     *,
     detect_every: int = 4,
     max_gap_s: float = 0.5,
+    watch: Stopwatch | None = None,
 ) -> Iterator[FollowedFrame]:
     """Every frame, in order, with the people in it.
 
@@ -87,7 +89,9 @@ def follow_people(
         tracker: Called after the detector, in the same frames.
         detect_every: Frames from one detection to the next, at least 1.
         max_gap_s: Longest gap that is filled, seconds.
+        watch: Counts the time of ``detect`` and ``track``.
     """
+    watch = watch or Stopwatch()
     if detect_every < 1:
         raise ValueError(f"detect_every is {detect_every}; it must be at least 1.")
     known = _KnownPaths(max_gap_s)
@@ -96,11 +100,12 @@ def follow_people(
     for number, frame in enumerate(frames):
         waiting.append(frame)
         if number % detect_every == 0:
-            known.add(_look_at(frame, number // detect_every, detector, tracker))
+            known.add(_look_at(frame, number // detect_every, detector, tracker, watch))
             yield from _release(waiting, known, until=known.settled_until)
     if waiting:
         if number % detect_every != 0:
-            known.add(_look_at(waiting[-1], number // detect_every + 1, detector, tracker))
+            number_of_look = number // detect_every + 1
+            known.add(_look_at(waiting[-1], number_of_look, detector, tracker, watch))
         yield from _release(waiting, known, until=waiting[-1].index)
 
 
@@ -129,8 +134,18 @@ class _Look:
     """By identity."""
 
 
-def _look_at(frame: Frame, number: int, detector: Detector, tracker: Tracker) -> _Look:
-    detections = detector(frame)
+def _look_at(
+    frame: Frame, number: int, detector: Detector, tracker: Tracker, watch: Stopwatch
+) -> _Look:
+    with watch("detect"):
+        detections = detector(frame)
+    with watch("track"):
+        people = _sightings(frame, detections, tracker)
+    return _Look(number=number, index=frame.index, time_s=frame.time_s, people=people)
+
+
+def _sightings(frame: Frame, detections: Detections, tracker: Tracker) -> dict[int, _Sighting]:
+    """The detections that the tracker knows, by identity."""
     people = {}
     for tracked in tracker.update(frame, detections):
         row = tracked.detection_index
@@ -144,7 +159,7 @@ def _look_at(frame: Frame, number: int, detector: Detector, tracker: Tracker) ->
             colours=torso_histogram(frame.rgb, detections.boxes_xyxy[row], keypoints),
             lean=None if keypoints is None else _lean(keypoints),
         )
-    return _Look(number=number, index=frame.index, time_s=frame.time_s, people=people)
+    return people
 
 
 @dataclass(frozen=True, kw_only=True)

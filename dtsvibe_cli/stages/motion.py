@@ -28,6 +28,7 @@ from dtsvibe_cli.stages.evidence import gather_evidence
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
+from dtsvibe_cli.timing import Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +58,30 @@ def make_motions(
     camera: PinholeCamera,
     settings: MotionSettings,
     device: str = "cpu",
+    watch: Stopwatch | None = None,
 ) -> Iterator[MadeMotion]:
     """Each person's motion, in every frame from first to last sight except long absences.
 
     The network sees the windows of all people in common batches; what follows is done person by
-    person.
+    person. ``watch`` counts the time of ``network`` and ``refine``.
     """
+    watch = watch or Stopwatch()
     sides = [settle_sides(seen) for seen in people]
     timelines = [split_timelines(mended.observations) for mended in sides]
-    estimates = iter(
-        estimate_timelines(
-            network,
-            [
-                (mended.observations, timeline)
-                for mended, own in zip(sides, timelines, strict=True)
-                for timeline in own
-            ],
-            camera,
-            stride=settings.window_stride,
-            device=device,
+    stretches = [
+        (mended.observations, timeline)
+        for mended, own in zip(sides, timelines, strict=True)
+        for timeline in own
+    ]
+    with watch("network"):
+        estimates = iter(
+            estimate_timelines(
+                network, stretches, camera, stride=settings.window_stride, device=device
+            )
         )
-    )
     for mended, own in zip(sides, timelines, strict=True):
         start = _joined([next(estimates) for _ in own])
-        yield _finish(mended, own, start, body, camera, settings)
+        yield _finish(mended, own, start, body, camera, settings, watch)
 
 
 def _joined(parts: list[Estimate]) -> Estimate:
@@ -100,13 +101,15 @@ def _finish(
     body: BodyModel,
     camera: PinholeCamera,
     settings: MotionSettings,
+    watch: Stopwatch,
 ) -> MadeMotion:
     """Refined, smoothed, and measured."""
     seen = sides.observations
     if settings.refine:
-        squares = estimate.crops_cxcys.double().numpy()
-        evidence = gather_evidence(seen, timelines, squares, camera)
-        estimate = refine(estimate, evidence, body, camera)
+        with watch("refine"):
+            squares = estimate.crops_cxcys.double().numpy()
+            evidence = gather_evidence(seen, timelines, squares, camera)
+            estimate = refine(estimate, evidence, body, camera)
     estimate = _smoothed(estimate, timelines, settings.smooth_s)
     return MadeMotion(
         person=_person(estimate, seen, timelines, body, camera),

@@ -21,6 +21,7 @@ from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
 from dtsvibe_cli.stages.sides import side_distances
+from dtsvibe_cli.timing import Stopwatch
 
 _BLAZEPOSE_TORSO: Final = tuple(
     BLAZEPOSE33.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
@@ -83,6 +84,7 @@ class Observer:
         picture_cnn: V-CNN of a network that looks at pictures itself, in upright crops.
         flow_cnn: O-CNN of the network; run here only when its flow is too fine to be kept.
         device: Where the networks are.
+        watch: Counts the time of ``crop``, ``blazepose``, ``v_cnn``, ``flow`` and ``o_cnn``.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Observer:
         picture_cnn: Backbone | None = None,
         flow_cnn: Backbone | None = None,
         device: str = "cpu",
+        watch: Stopwatch | None = None,
     ) -> None:
+        self._watch = watch or Stopwatch()
         self._network = pose_network
         self._flow = flow
         self._picture_cnn = picture_cnn
@@ -151,11 +155,14 @@ class Observer:
         if self._picture_cnn is not None and self._picture_cnn.side is not None:
             side = self._picture_cnn.side
             crops = [_upright(person) for person in frame.people]
-            pictures = self._tensor(np.stack([cut(frame.frame.rgb, crop, side) for crop in crops]))
-            for row, feature in zip(rows, self._extract(self._picture_cnn, pictures), strict=True):
+            pictures = self._tensor(self._cut(frame.frame.rgb, crops, side))
+            with self._watch("v_cnn"):
+                features = self._extract(self._picture_cnn, pictures)
+            for row, feature in zip(rows, features, strict=True):
                 row.appearance.append(feature)
         if self._flow_cnn is not None:
-            features = self._extract(self._flow_cnn, torch.from_numpy(flows))
+            with self._watch("o_cnn"):
+                features = self._extract(self._flow_cnn, torch.from_numpy(flows))
             for row, feature in zip(rows, features, strict=True):
                 row.flow_features.append(feature)
 
@@ -190,10 +197,10 @@ class Observer:
         mirrored: bool = False,
     ) -> list[PoseReading]:
         """What the pose network sees in each crop, or in its mirror image."""
-        pictures = np.stack([cut(rgb, crop, CROP_SIDE_PX) for crop in crops])
+        pictures = self._cut(rgb, crops, CROP_SIDE_PX)
         if mirrored:
             pictures = np.ascontiguousarray(pictures[:, :, ::-1])
-        with torch.inference_mode():
+        with self._watch("blazepose"), torch.inference_mode():
             seen = self._network(self._tensor(pictures))
         landmarks = seen.landmarks_px.double().cpu().numpy()
         world = seen.world_m.double().cpu().numpy()
@@ -212,6 +219,16 @@ class Observer:
             )
             for k, crop in enumerate(crops)
         ]
+
+    def _cut(
+        self,
+        rgb: UInt8[np.ndarray, "height width 3"],
+        crops: list[Float[np.ndarray, "4"]],
+        side: int,
+    ) -> UInt8[np.ndarray, "crop side side 3"]:
+        """The crops as small pictures."""
+        with self._watch("crop"):
+            return np.stack([cut(rgb, crop, side) for crop in crops])
 
     def _tensor(
         self, pictures: UInt8[np.ndarray, "picture side side 3"]
@@ -233,9 +250,10 @@ class Observer:
             return flows
         upright = [_upright(frame.people[k]) for k in rows]
         size = max(flow_stage.CROP_SIDE_PX, 8 * math.ceil(side / 8))  # RAFT's must be divisible
-        old = np.stack([cut(before.frame.rgb, crop, size) for crop in upright])
-        new = np.stack([cut(frame.frame.rgb, crop, size) for crop in upright])
-        flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
+        old = self._cut(before.frame.rgb, upright, size)
+        new = self._cut(frame.frame.rgb, upright, size)
+        with self._watch("flow"):
+            flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
         return flows
 
 

@@ -3,20 +3,22 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 
-from dtsvibe_cli.datatypes import Frame, PersonMotion, PinholeCamera, VideoMotion
+from dtsvibe_cli.datatypes import Frame, PinholeCamera, SmplParams, VideoMotion
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.joints import SMPL24
-from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.smpl import BodyModel, vertices_of
 from dtsvibe_cli.stages.rendering import MeshInstance, Renderer
 from dtsvibe_cli.stages.rendering.views import Viewpoint, backdrop, place_view, view_camera
+from dtsvibe_cli.streaming import Stages, shared_cores
+from dtsvibe_cli.timing import Stopwatch
 from dtsvibe_cli.video import VideoWriter, read_frames
 
 PALETTE: Final = (
@@ -39,6 +41,9 @@ _HEAD = SMPL24.index("head")
 _ABOVE_HEAD_M = 0.26
 _VERTEX_BATCH = 16
 """Frames whose vertices are in memory at once."""
+
+_BUSY_THREADS = 2
+"""Threads that compute without pause while a video is drawn: drawing and encoding."""
 
 Layout = Literal["side-by-side", "overlay", "stacked"]
 
@@ -146,6 +151,14 @@ def draw_frame(
     return np.concatenate(panels, axis=0 if options.layout == "stacked" else 1)
 
 
+class _Picture(NamedTuple):
+    """A drawn picture on its way to the encoder."""
+
+    rgb: UInt8[np.ndarray, "rows columns 3"]
+    pts: int
+    time_base: Fraction
+
+
 def draw_video(
     motion: VideoMotion,
     body: BodyModel,
@@ -155,6 +168,7 @@ def draw_video(
     renderer: Renderer,
     source: Path | None = None,
     on_frame: Callable[[int], None] | None = None,
+    watch: Stopwatch | None = None,
 ) -> None:
     """Write the overlay video of a result, with the times and the sound of its source.
 
@@ -166,6 +180,7 @@ def draw_video(
         renderer: Draws the meshes.
         source: The input video, when it is no longer where the result says.
         on_frame: Called with the number of frames written so far.
+        watch: Counts the time of ``decode``, ``body``, ``draw`` and ``encode``.
 
     Raises:
         VideoError: The source cannot be read, or the video cannot be written.
@@ -185,20 +200,31 @@ def draw_video(
         audio_from=source if motion.video.has_audio else None,
         start_s=start_s,
     )
-    with writer:
-        frames = _processed_frames(motion, source, start_s)
+    watch = watch or Stopwatch()
+
+    def draw(frames: Iterator[Frame]) -> Iterator[_Picture]:
+        people_by_frame = watch.timed_iterator("body", _people_by_frame(motion, body))
         # people first: zip asks them first, and no frame after the last one is decoded
-        for done, (people, frame) in enumerate(zip(_people_by_frame(motion, body), frames), 1):  # noqa: B905
-            composed = draw_frame(
-                frame.rgb,
-                people,
-                faces,
-                motion.camera,
-                options=options,
-                renderer=renderer,
-                viewpoint=viewpoint,
-            )
-            writer.write(composed, pts=frame.pts, time_base=frame.time_base)
+        for people, frame in zip(people_by_frame, frames):  # noqa: B905
+            with watch("draw"):
+                picture = draw_frame(
+                    frame.rgb,
+                    people,
+                    faces,
+                    motion.camera,
+                    options=options,
+                    renderer=renderer,
+                    viewpoint=viewpoint,
+                )
+            yield _Picture(picture, frame.pts, frame.time_base)
+
+    with writer, Stages() as stages, shared_cores(_BUSY_THREADS):
+        frames = stages.ahead(
+            watch.timed_iterator("decode", _processed_frames(motion, source, start_s))
+        )
+        for done, drawn in enumerate(stages.ahead(draw(frames)), 1):
+            with watch("encode"):
+                writer.write(drawn.rgb, pts=drawn.pts, time_base=drawn.time_base)
             if on_frame is not None:
                 on_frame(done)
 
@@ -296,7 +322,7 @@ def _people_by_frame(motion: VideoMotion, body: BodyModel) -> Iterator[list[Over
         for person in motion.people:
             first, last = np.searchsorted(person.track.frame_index, [start, stop])
             rows = slice(int(first), int(last))
-            vertices = _vertices(person, rows, body)
+            vertices = vertices_of(body, _rows_of(person.smpl, rows))
             for frame, mesh, joints in zip(
                 person.track.frame_index[rows], vertices, person.joints_cam[rows], strict=True
             ):
@@ -308,18 +334,10 @@ def _people_by_frame(motion: VideoMotion, body: BodyModel) -> Iterator[list[Over
         yield from by_frame
 
 
-@torch.inference_mode()
-def _vertices(
-    person: PersonMotion, rows: slice, body: BodyModel
-) -> Float[np.ndarray, "frame vertex 3"]:
-    """Vertices of some of a person's frames, metres, camera coordinates."""
-    smpl = person.smpl
-    full_pose = np.concatenate([smpl.global_orient[rows, None], smpl.body_pose[rows]], axis=1)
-    vertices = body.vertices(
-        *(
-            torch.as_tensor(array).to(body.v_template)
-            for array in (full_pose, smpl.betas[rows], smpl.transl[rows])
-        )
+def _rows_of(smpl: SmplParams, rows: slice) -> SmplParams:
+    return SmplParams(
+        global_orient=smpl.global_orient[rows],
+        body_pose=smpl.body_pose[rows],
+        betas=smpl.betas[rows],
+        transl=smpl.transl[rows],
     )
-    array: Float[np.ndarray, "frame vertex 3"] = vertices.cpu().numpy()
-    return array

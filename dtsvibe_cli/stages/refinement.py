@@ -70,6 +70,33 @@ class _Body:
     landmarks_px: Float[Tensor, "frame 33 2"]
 
 
+class _Adam:
+    """Adam (Kingma and Ba 2015) for one tensor.
+
+    Written out because torch's own imports its compiler first: seconds, and a hundred MiB.
+    """
+
+    MEMORY: Final = (0.9, 0.95)
+    """How much of the running means of the gradient and of its square is kept in a step."""
+
+    def __init__(self, values: Tensor, rate: float) -> None:
+        self.values = values
+        self._rate = rate
+        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
+        self._num_steps = 0
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, share: float) -> None:
+        """Go on, by a share of the full rate."""
+        self._num_steps += 1
+        first, second = self.MEMORY
+        self._mean.lerp_(gradient, 1 - first)
+        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        deviation = self._square.sqrt().div_(math.sqrt(1 - second**self._num_steps)).add_(1e-8)
+        rate = share * self._rate / (1 - first**self._num_steps)
+        self.values.addcdiv_(self._mean, deviation, value=-rate)
+
+
 def refine(
     start: Estimate,
     evidence: Evidence,
@@ -145,24 +172,20 @@ def _refine_piece(
         log_depth=depth.log().clone().requires_grad_(True),
     )
     rate = settings.learning_rate
-    groups = [
-        {"params": [unknowns.pose6d], "lr": rate},
-        {"params": [unknowns.ray], "lr": 0.15 * rate},
-        {"params": [unknowns.log_depth], "lr": 0.5 * rate},
+    moved = [
+        _Adam(unknowns.pose6d, rate),
+        _Adam(unknowns.ray, 0.15 * rate),
+        _Adam(unknowns.log_depth, 0.5 * rate),
     ]
     if not fix_body:
-        groups.append({"params": [unknowns.betas], "lr": rate})
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.iterations)) + 0.02
-    )
-    for _ in range(settings.iterations):
+        moved.append(_Adam(unknowns.betas, rate))
+    for step in range(settings.iterations):
         posed = _pose(unknowns, body, landmarks_of, camera)
         loss = _loss(posed, unknowns, start, evidence, settings)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        gradients = torch.autograd.grad(loss, [each.values for each in moved])
+        share = 0.5 * (1 + math.cos(math.pi * step / settings.iterations)) + 0.02
+        for each, gradient in zip(moved, gradients, strict=True):
+            each.step(gradient, share)
     return replace(
         start,
         full_pose=rot6d_to_rotmat(unknowns.pose6d.detach()),

@@ -40,8 +40,8 @@ class VideoWriter:
         frame_rate: Fraction,
         audio_from: Path | str | None = None,
         start_s: float = 0.0,
-        crf: int = 20,
-        preset: str = "veryfast",
+        crf: int = 23,
+        preset: str = "superfast",
     ) -> None:
         """Check that the file can be written; nothing is kept on disk before the first frame.
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import roma
 import torch
 from scipy.spatial.transform import Rotation
 from synthetic import random_rotations
@@ -110,3 +111,8 @@ def test_the_rotation_between_equal_and_opposite_directions(axis: int, dtype: to
     back = rotation_between(start, -start)
     assert_rotations(back)
     torch.testing.assert_close(back @ start, -start)
+
+
+def test_rotation_vectors_are_those_of_the_roma_library() -> None:
+    rotmat = random_rotations(50, 3)
+    torch.testing.assert_close(rotmat_to_rotvec(rotmat), roma.rotmat_to_rotvec(rotmat))

@@ -8,6 +8,7 @@ into pixels: pyrender over EGL (:mod:`.egl_renderer`), or a rasteriser without a
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
@@ -177,6 +178,28 @@ def opened_renderer(renderer: str | Renderer) -> Iterator[Renderer]:
         drawer.close()
 
 
+@contextmanager
+def opening_renderer(renderer: str | Renderer) -> Iterator[Callable[[], Renderer]]:
+    """As :func:`opened_renderer`, but opened by a thread; calling what is given waits for that.
+
+    Opening takes a second where GL's libraries have to be loaded and shaders compiled.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    known = check_renderer(renderer)
+    if not isinstance(known, str):
+        yield lambda: known
+        return
+    with ThreadPoolExecutor(1, "dtsvibe renderer") as pool:
+        opening = pool.submit(make_renderer, known)
+        try:
+            yield opening.result
+        finally:
+            if opening.exception() is None:
+                opening.result().close()
+
+
 __all__ = [
     "MeshInstance",
     "Renderer",
@@ -184,4 +207,5 @@ __all__ = [
     "check_renderer",
     "make_renderer",
     "opened_renderer",
+    "opening_renderer",
 ]
