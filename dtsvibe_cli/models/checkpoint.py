@@ -78,7 +78,8 @@ def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsV
         )
     try:
         network = build(ModelConfig.from_dict(metadata["model"]))
-        network.load_state_dict(unpack(packed), strict=True)
+        # the tensors read become the weights; copied, they would stand in memory twice
+        network.load_state_dict(unpack(packed), strict=True, assign=True)
     except (RuntimeError, KeyError, ConfigError) as error:
         raise WeightsError(f"{source} does not fit the network it says it holds.") from error
     return network.eval().to(device)

@@ -323,6 +323,7 @@ def test_auto_takes_the_next_when_one_cannot_draw(monkeypatch, caplog):
     def broken() -> Renderer:
         raise AttributeError("'NoneType' object has no attribute 'glGetError'")
 
+    monkeypatch.setattr(rendering, "_GPU_NODES", ("dev/null",))
     monkeypatch.setitem(rendering._OPENERS, "egl", broken)
     monkeypatch.setitem(rendering._OPENERS, "numba", broken)
     with caplog.at_level(logging.INFO):
@@ -330,6 +331,23 @@ def test_auto_takes_the_next_when_one_cannot_draw(monkeypatch, caplog):
     assert "glGetError" in caplog.text
     with pytest.raises(RenderError, match=r"glGetError.*apt-get install.*libegl1 libgl1"):
         make_renderer("egl")
+
+
+@pytest.mark.parametrize(
+    ("driver", "taken"), [("NVIDIA A100", True), ("llvmpipe (LLVM 15.0.6, 256 bits)", False)]
+)
+def test_auto_takes_gl_only_from_a_gpu(monkeypatch, tmp_path, driver, taken):
+    class Drawing(software_renderer.SoftwareRenderer):
+        def __init__(self):
+            super().__init__(compiled=False)
+            self.name = f"pyrender/EGL ({driver})"
+
+    monkeypatch.setitem(rendering._OPENERS, "egl", Drawing)
+    monkeypatch.setattr(rendering, "_GPU_NODES", (str(tmp_path.relative_to("/") / "gpu*"),))
+    assert make_renderer("auto").name in ("numba", "numpy")  # no GPU, so GL is not even tried
+    (tmp_path / "gpu0").touch()
+    assert (make_renderer("auto").name == f"pyrender/EGL ({driver})") == taken
+    assert make_renderer("egl").name == f"pyrender/EGL ({driver})"  # asked for, any GL will do
 
 
 def test_a_renderer_that_draws_nothing_is_not_taken(monkeypatch):

@@ -100,6 +100,15 @@ def _join(
     return vertices, faces, colors
 
 
+def _lowest(corners: Float[np.ndarray, "3 face"]) -> Float[np.ndarray, " face"]:
+    """Of three corners; many times faster than numpy's own minimum over so short an axis."""
+    return np.minimum(np.minimum(corners[0], corners[1]), corners[2])
+
+
+def _highest(corners: Float[np.ndarray, "3 face"]) -> Float[np.ndarray, " face"]:
+    return np.maximum(np.maximum(corners[0], corners[1]), corners[2])
+
+
 def light_scene(
     meshes: Sequence[MeshInstance], camera: PinholeCamera, image_width: int, image_height: int
 ) -> LitScene | None:
@@ -111,14 +120,15 @@ def light_scene(
     pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.array(
         camera.center_px, np.float32
     )
-    corners = faces.T
-    x, y = pixels[:, 0][corners], pixels[:, 1][corners]
+    x, y = pixels.T[:, faces.T]
     twice_area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    # counter-clockwise seen from outside, with y down
+    facing = np.flatnonzero(twice_area < -1e-9)
+    corners, x, y = faces.T[:, facing], x[:, facing], y[:, facing]
     drawn = (
-        (twice_area < -1e-9)  # counter-clockwise seen from outside, with y down
-        & (vertices[:, 2][corners].min(0) >= NEAR_M)
-        & (x.max(0) > 0) & (x.min(0) < image_width)
-        & (y.max(0) > 0) & (y.min(0) < image_height)
+        (_lowest(vertices[:, 2][corners]) >= NEAR_M)
+        & (_highest(x) > 0) & (_lowest(x) < image_width)
+        & (_highest(y) > 0) & (_lowest(y) < image_height)
     )  # fmt: skip
     if not drawn.any():
         return None
@@ -131,6 +141,6 @@ def light_scene(
         vertices_cam=vertices,
         vertices_px=pixels,
         colors_rgb=np.minimum(colors * brightness[:, None], 1),
-        faces=faces[drawn],
+        faces=faces[facing[drawn]],
         region=Region(left=left, top=top, width=right - left, height=bottom - top),
     )
