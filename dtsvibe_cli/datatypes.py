@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from dtsvibe_cli.stored_rows import StoredRows
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
@@ -102,14 +104,14 @@ class Observations:
     """BlazePose world landmarks, metres, image axes (x right, y down, z away), origin mid-hip."""
     keypoints: Float[np.ndarray, "frame 17 3"]
     """COCO keypoints of the detector (x, y pixels, score); score 0 in frames it was not asked."""
-    flow: Float[np.ndarray, "frame 2 side side"]
+    flow: Float[np.ndarray, "frame 2 side side"] | StoredRows
     """Flow from the previous frame into this one under this frame's crop transform, in units of the
     crop side; zeros in the first frame."""
     time_s: Float[np.ndarray, " frame"]
     """Presentation time of each frame."""
-    appearance: Float[np.ndarray, "frame feature"] | None = None
+    appearance: Float[np.ndarray, "frame feature"] | StoredRows | None = None
     """V-CNN's features of the upright crops; None when landmarks are the network's appearance."""
-    flow_features: Float[np.ndarray, "frame flow_feature"] | None = None
+    flow_features: Float[np.ndarray, "frame flow_feature"] | StoredRows | None = None
     """O-CNN's features of a flow field finer than ``flow``; None when it takes ``flow`` itself."""
 
 

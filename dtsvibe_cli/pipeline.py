@@ -304,18 +304,19 @@ def run(
         if drawer is not None and motion.people:
             watch = Stopwatch()
             with watch("render"):
+                opened = drawer()
                 render_video(
                     motion,
                     paths.overlay,
                     body_model=body,
-                    renderer=drawer(),
+                    renderer=opened,
                     on_progress=on_progress,
                     watch=watch,
                     **look,
                 )
             written.insert(0, paths.overlay)
             seconds = added(report.seconds, watch.seconds)
-            report = replace(report, seconds=seconds, renderer=drawer().name)
+            report = replace(report, seconds=seconds, renderer=opened.name)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))

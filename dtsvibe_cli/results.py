@@ -56,20 +56,10 @@ CONVENTIONS: Final = {
 """Stands in every file, for whoever opens one without this program."""
 
 _ROW_SHAPES: Final[dict[str, tuple[int, ...]]] = {
-    "track_id": (),
-    "frame_index": (),
-    "boxes_xyxy": (4,),
-    "scores": (),
-    "global_orient": (3, 3),
-    "body_pose": (23, 3, 3),
-    "betas": (10,),
-    "transl": (3,),
-    "weak_perspective": (3,),
-    "crops_cxcys": (3,),
-    "joints_cam": (24, 3),
-    "joints_px": (24, 2),
-    "observed": (),
-}
+    "track_id": (), "frame_index": (), "boxes_xyxy": (4,), "scores": (), "global_orient": (3, 3),
+    "body_pose": (23, 3, 3), "betas": (10,), "transl": (3,), "weak_perspective": (3,),
+    "crops_cxcys": (3,), "joints_cam": (24, 3), "joints_px": (24, 2), "observed": (),
+}  # fmt: skip
 """Arrays with a row for each person and frame, and the shape of a row."""
 
 _DAMAGED: Final = (
@@ -153,13 +143,18 @@ def save_results(motion: VideoMotion, path: Path) -> None:
     if len(set(ids)) != len(ids):
         raise ValueError(f"people share a track_id: {ids}")
     rows = [_person_rows(person) for person in motion.people]
-    arrays: dict[str, Any] = {
-        name: np.concatenate([row[name] for row in rows]) if rows else _no_rows(name)
-        for name in _ROW_SHAPES
-    }
     meta = json.dumps(_header(motion), indent=1, allow_nan=False)
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, meta=np.array(meta), time_s=motion.time_s, **arrays)
+    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+        _write(file, "meta", np.array(meta))
+        _write(file, "time_s", motion.time_s)
+        for name in _ROW_SHAPES:
+            _write(file, name, _column(name, rows))
+
+
+def _write(file: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """As np.savez_compressed, which wants all arrays in memory at once."""
+    with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def load_results(path: str | Path) -> VideoMotion:
@@ -271,8 +266,8 @@ def _rotvecs(smpl: SmplParams) -> Float[np.ndarray, "frame 72"]:
     from dtsvibe_cli.geometry.rotations import rotmat_to_rotvec
 
     rotmat = np.concatenate([smpl.global_orient[:, None], smpl.body_pose], axis=1)
-    rotvec: NDArray[Any] = rotmat_to_rotvec(torch.from_numpy(rotmat)).numpy()
-    return rotvec.reshape(len(rotvec), 72)
+    parts = [rotmat_to_rotvec(part) for part in torch.from_numpy(rotmat).split(1024)]
+    return np.asarray(torch.cat(parts).flatten(1).numpy())
 
 
 def _spin49(joints: Float[np.ndarray, "frame 24 axis"]) -> Float[np.ndarray, "frame 49 axis"]:
@@ -296,9 +291,11 @@ def _find(path: Path) -> Path:
     return found[0]
 
 
-def _no_rows(name: str) -> NDArray[Any]:
+def _column(name: str, rows: list[dict[str, NDArray[Any]]]) -> NDArray[Any]:
+    """One array of all people."""
     dtypes = {"track_id": np.int64, "frame_index": np.int64, "observed": np.bool_}
-    return np.zeros((0, *_ROW_SHAPES[name]), dtype=dtypes.get(name, np.float32))
+    none: NDArray[Any] = np.zeros((0, *_ROW_SHAPES[name]), dtype=dtypes.get(name, np.float32))
+    return np.concatenate([row[name] for row in rows]) if rows else none
 
 
 def _person_rows(person: PersonMotion) -> dict[str, NDArray[Any]]:

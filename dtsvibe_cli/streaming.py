@@ -14,7 +14,8 @@ for whatever reason, stops every stage and waits for its thread.
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Generic, TypeVar
@@ -123,6 +124,19 @@ class _Stage(Generic[Item]):
             del item  # a picture that waits for nothing is not kept
         if self._error is not None:
             raise self._error
+
+
+def run_in_threads(function: Callable[[Item], None], items: Sequence[Item], *, most: int) -> None:
+    """Call the function with each item, several at once; the first error ends it."""
+    num_threads = max(1, min(most, len(items), num_cores()))
+    with shared_cores(num_threads), ThreadPoolExecutor(num_threads, "dtsvibe worker") as pool:
+        calls = [pool.submit(function, item) for item in items]
+        try:
+            for call in calls:
+                call.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def num_cores() -> int:

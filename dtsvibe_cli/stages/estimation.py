@@ -4,9 +4,9 @@ The network imagines a camera that looks straight at the crop; its answer is tur
 camera's coordinates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,13 +17,12 @@ from dtsvibe_cli.datatypes import Observations, PinholeCamera
 from dtsvibe_cli.geometry.cameras import crop_camera_to_translation, ray_rotation
 from dtsvibe_cli.models.backbone import Backbone, landmark_features
 from dtsvibe_cli.models.dts_vibe import Theta
-from dtsvibe_cli.stages.windows import Stitched, cut_windows, stitch
+from dtsvibe_cli.stages.windows import Stitched, Stitcher, Windows, cut_windows
 
 MAX_FILLED_GAP_S: Final = 1.0
 """Over a longer absence the person's motion is not made up."""
 
 BATCH_WINDOWS: Final = 64
-BATCH_FRAMES: Final = 256
 
 
 @runtime_checkable
@@ -75,6 +74,15 @@ class Timeline:
     observed: Bool[np.ndarray, " frame"]
     source_row: Int[np.ndarray, " frame"]
     """Row of the observations; for frames without one, the row before."""
+
+    def cut(self, rows: slice) -> "Timeline":
+        """Some consecutive frames."""
+        return Timeline(
+            frame_index=self.frame_index[rows],
+            time_s=self.time_s[rows],
+            observed=self.observed[rows],
+            source_row=self.source_row[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +173,7 @@ def flow_features_of(
     with torch.inference_mode():
         if seen.flow_features is None:
             flow = torch.from_numpy(seen.flow[rows]).float() * observed[:, None, None, None]
-            parts = [flow_cnn.extract(part.to(device)) for part in flow.split(BATCH_FRAMES)]
-            return torch.cat(parts)
+            return flow_cnn.extract(flow.to(device))
         known = torch.from_numpy(seen.flow_features[rows]).float().to(device)
         if observed.all():
             return known
@@ -175,56 +182,103 @@ def flow_features_of(
         return torch.where(observed[:, None].to(device), known, flow_cnn.extract(nothing))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """What the network is told of one timeline."""
+class Features(NamedTuple):
+    """What the network is told of some frames in a row."""
 
     appearance: Float[Tensor, "frame feature"]
-    flow_features: Float[Tensor, "frame flow_feature"] | None
+    flow: Float[Tensor, "frame flow_feature"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """One timeline as the network sees it."""
+
     observed: Bool[Tensor, " frame"]
+    features: Callable[[slice], Features]
+    """Of some of the frames: those of a long video are not in memory at once."""
 
 
 def run_windows(
     network: MotionModel, stretches: Sequence[Stretch], *, stride: int, device: str = "cpu"
 ) -> list[Stitched]:
     """All windows of all stretches, whoever they show, through the network in batches; stitched."""
-    lengths = [len(stretch.appearance) for stretch in stretches]
-    windows = [cut_windows(length, network.window, stride) for length in lengths]
-    starts = np.cumsum([0, *lengths])
-    rows = torch.cat(
-        [torch.from_numpy(w.rows + start) for w, start in zip(windows, starts[:-1], strict=True)]
-    )
-    appearance = torch.cat([stretch.appearance for stretch in stretches])
-    features = [s.flow_features for s in stretches if s.flow_features is not None]
-    flow_features = torch.cat(features) if features else None
-    valid = torch.cat([torch.from_numpy(w.valid) for w in windows])
-    valid &= torch.cat([stretch.observed for stretch in stretches])[rows]
+    stitchers = [Stitcher(len(s.observed), s.observed) for s in stretches]
+    windows = [cut_windows(len(s.observed), network.window, stride) for s in stretches]
+    for batch in _batches([len(w.rows) for w in windows]):
+        parts = [_part_of(windows[k], chosen) for k, chosen in batch]
+        inputs = [_inputs(stretches[k], part) for (k, _), part in zip(batch, parts, strict=True)]
+        theta = _predict(network, inputs, device)
+        start = 0
+        for (k, _), part in zip(batch, parts, strict=True):
+            own = slice(start, start + len(part.rows))
+            start = own.stop
+            answer = Theta(
+                full_pose=theta.full_pose[own], betas=theta.betas[own], camera=theta.camera[own]
+            )
+            stitchers[k].add(answer, part)
+    return [stitcher.result() for stitcher in stitchers]
+
+
+def _batches(counts: Sequence[int]) -> Iterator[list[tuple[int, slice]]]:
+    """Which windows of which stretches go through the network together."""
+    batch: list[tuple[int, slice]] = []
+    room = BATCH_WINDOWS
+    for k, count in enumerate(counts):
+        start = 0
+        while start < count:
+            stop = min(count, start + room)
+            batch.append((k, slice(start, stop)))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                yield batch
+                batch, room = [], BATCH_WINDOWS
+    if batch:
+        yield batch
+
+
+def _part_of(windows: Windows, chosen: slice) -> Windows:
+    return Windows(rows=windows.rows[chosen], valid=windows.valid[chosen])
+
+
+class _Inputs(NamedTuple):
+    """What the network is called with."""
+
+    appearance: Float[Tensor, "window time feature"]
+    flow: Float[Tensor, "window time flow_feature"] | None
+    valid: Bool[Tensor, "window time"]
+
+
+def _inputs(stretch: Stretch, windows: Windows) -> _Inputs:
+    """Some windows of one stretch."""
+    first, last = int(windows.rows.min()), int(windows.rows.max())
+    features = stretch.features(slice(first, last + 1))
+    rows = torch.from_numpy(windows.rows)
+    valid = torch.from_numpy(windows.valid) & stretch.observed[rows]
     # A window in which nobody was seen has nothing to attend to: let it see its blank frames.
     valid[~valid.any(1)] = True
+    local = rows - first
+    return _Inputs(
+        features.appearance[local],
+        None if features.flow is None else features.flow[local.to(features.flow.device)],
+        valid,
+    )
+
+
+def _predict(network: MotionModel, inputs: Sequence[_Inputs], device: str) -> Theta:
+    """The network's answers, on the CPU."""
+    flows = [each.flow for each in inputs if each.flow is not None]
     with torch.inference_mode():
-        batches = [
-            network(
-                appearance[part].to(device),
-                None if flow_features is None else flow_features[part.to(device)],
-                mask.to(device),
-            )
-            for part, mask in zip(
-                rows.split(BATCH_WINDOWS), valid.split(BATCH_WINDOWS), strict=True
-            )
-        ]
-    counts = [len(w.rows) for w in windows]
-    poses = torch.cat([batch.full_pose for batch in batches]).cpu().clone().split(counts)
-    betas = torch.cat([batch.betas for batch in batches]).cpu().clone().split(counts)
-    cameras = torch.cat([batch.camera for batch in batches]).cpu().clone().split(counts)
-    return [
-        stitch(
-            Theta(full_pose=poses[k], betas=betas[k], camera=cameras[k]),
-            windows[k],
-            lengths[k],
-            stretch.observed,
+        theta = network(
+            torch.cat([each.appearance for each in inputs]).to(device),
+            torch.cat(flows) if flows else None,
+            torch.cat([each.valid for each in inputs]).to(device),
         )
-        for k, stretch in enumerate(stretches)
-    ]
+    return Theta(
+        full_pose=theta.full_pose.cpu().clone(),
+        betas=theta.betas.cpu().clone(),
+        camera=theta.camera.cpu().clone(),
+    )
 
 
 def estimate_timelines(
@@ -237,16 +291,20 @@ def estimate_timelines(
 ) -> list[Estimate]:
     """The network's answers for timelines of any people, in the real camera's coordinates."""
     squares = [square_around(person, timeline) for person, timeline in seen]
-    stretches = [
-        Stretch(
-            appearance=appearance_of(person, timeline, square),
-            flow_features=flow_features_of(network.flow_cnn, person, timeline, device),
-            observed=torch.from_numpy(timeline.observed),
-        )
-        for (person, timeline), square in zip(seen, squares, strict=True)
-    ]
-    if not stretches:
-        return []
+
+    def stretch(
+        person: Observations, timeline: Timeline, square: Float[np.ndarray, "frame 3"]
+    ) -> Stretch:
+        def features(rows: slice) -> Features:
+            part = timeline.cut(rows)
+            return Features(
+                appearance_of(person, part, square[rows]),
+                flow_features_of(network.flow_cnn, person, part, device),
+            )
+
+        return Stretch(observed=torch.from_numpy(timeline.observed), features=features)
+
+    stretches = [stretch(*pair, square) for pair, square in zip(seen, squares, strict=True)]
     stitched = run_windows(network, stretches, stride=stride, device=device)
     return [_before_camera(s, square, camera) for s, square in zip(stitched, squares, strict=True)]
 
@@ -257,7 +315,7 @@ def _before_camera(
     """Turned by the viewing ray from the imagined camera to the real one."""
     crops = torch.from_numpy(squares).float()
     turn = ray_rotation(crops[:, :2], camera)
-    pose = stitched.full_pose.clone()
+    pose = stitched.full_pose
     pose[:, 0] = turn @ pose[:, 0]
     return Estimate(
         full_pose=pose,

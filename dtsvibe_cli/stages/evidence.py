@@ -1,7 +1,7 @@
 """What the refinement is fitted to: both networks' points with how far each is to be trusted."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -67,6 +67,10 @@ class Evidence:
     squares: Float[Tensor, "frame 3"]
     """Upright squares that flow was measured in."""
 
+    def trust(self, rows: range) -> float:
+        """How well the person was seen in some frames: the mean weight of a landmark."""
+        return float(self.landmark_weight[rows.start : rows.stop].mean())
+
     def cut(self, rows: range) -> "Evidence":
         """Some consecutive rows."""
         part = slice(rows.start, rows.stop)
@@ -79,55 +83,101 @@ class Evidence:
         return replace(self, **changes)
 
 
+class EvidenceSource:
+    """What the refinement compares with, for timelines one after the other, made when asked for.
+
+    Args:
+        seen: Of one person.
+        timelines: That person's.
+        squares: Upright squares that flow was measured in, each frame.
+        camera: The full image's.
+    """
+
+    def __init__(
+        self,
+        seen: Observations,
+        timelines: list[Timeline],
+        squares: Float[np.ndarray, "frame 3"],
+        camera: PinholeCamera,
+    ) -> None:
+        self._seen, self._squares, self._camera = seen, squares, camera
+        self._rows = np.concatenate([t.source_row for t in timelines])
+        self._observed = np.concatenate([t.observed for t in timelines])
+        self._frames = np.concatenate([t.frame_index for t in timelines])
+        self._time_s = np.concatenate([t.time_s for t in timelines])
+        extent = (seen.landmarks_px.max(1) - seen.landmarks_px.min(1)).max(1)
+        self._size_px = np.maximum(_running_median(extent, 9)[self._rows], 8.0)
+        steps_s = np.diff(self._time_s)
+        self._step_s = float(np.median(steps_s)) if len(steps_s) else 1 / 30
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def trust(self, rows: range) -> float:
+        """How well the person was seen in some frames: the mean weight of a landmark."""
+        return float(self._weighed(slice(rows.start, rows.stop)).landmark_weight.mean())
+
+    def cut(self, rows: range) -> Evidence:
+        """Some consecutive frames."""
+        part = slice(rows.start, rows.stop)
+        seen, chosen, weighed = self._seen, self._rows[part], self._weighed(part)
+        bones, bone_weight = _bone_directions(
+            seen.world_landmarks_m[chosen], weighed.landmark_weight
+        )
+        flow = np.asarray(seen.flow[chosen], np.float32)
+        # all zeros in the first frame of a track and after a gap
+        has_flow = np.abs(flow).reshape(len(flow), -1).max(1) > 0
+
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).float()
+
+        squares = tensor(self._squares[part])
+        turn = ray_rotation(squares[:, :2], self._camera)
+        return Evidence(
+            landmarks_px=tensor(seen.landmarks_px[chosen]),
+            landmark_weight=tensor(weighed.landmark_weight),
+            keypoints_px=tensor(weighed.keypoints_px),
+            keypoint_weight=tensor(weighed.keypoint_weight),
+            bones=(turn[:, None] @ tensor(bones)[..., None])[..., 0],
+            bone_weight=tensor(bone_weight),
+            size_px=tensor(self._size_px[part]),
+            continuous=torch.from_numpy(np.diff(self._frames[part]) == 1),
+            step_s=self._step_s,
+            flow=tensor(flow) * tensor(self._observed[part])[:, None, None, None],
+            flow_weight=tensor(weighed.landmark_weight * has_flow[:, None]),
+            squares=squares,
+        )
+
+    def _weighed(self, part: slice) -> "_Weighed":
+        """Both networks' weights, and the detector's points."""
+        seen, chosen, observed = self._seen, self._rows[part], self._observed[part, None]
+        keypoints, keypoint_trust = _interpolated_keypoints(seen, self._time_s[part])
+        landmark_weight = seen.visibility[chosen] * observed
+        landmark_weight[:, list(_FACE)] *= 0.2
+        landmark_weight[:, list(_HANDS)] *= 0.4
+        landmark_weight *= _agreement(
+            seen.landmarks_px[chosen], keypoints, keypoint_trust, self._size_px[part]
+        )
+        keypoint_weight = keypoint_trust * observed
+        keypoint_weight[:, list(_COCO_FACE)] *= 0.2
+        return _Weighed(landmark_weight, keypoints, keypoint_weight)
+
+
+class _Weighed(NamedTuple):
+    landmark_weight: Float[np.ndarray, "frame 33"]
+    keypoints_px: Float[np.ndarray, "frame 17 2"]
+    keypoint_weight: Float[np.ndarray, "frame 17"]
+
+
 def gather_evidence(
     seen: Observations,
     timelines: list[Timeline],
     squares: Float[np.ndarray, "frame 3"],
     camera: PinholeCamera,
 ) -> Evidence:
-    """What the refinement compares with, for the timelines' frames one after the other."""
-    rows = np.concatenate([t.source_row for t in timelines])
-    observed = np.concatenate([t.observed for t in timelines])
-    frames = np.concatenate([t.frame_index for t in timelines])
-    time_s = np.concatenate([t.time_s for t in timelines])
-    landmarks = seen.landmarks_px[rows]
-    visibility = seen.visibility[rows] * observed[:, None]
-    extent = (seen.landmarks_px.max(1) - seen.landmarks_px.min(1)).max(1)
-    size = np.maximum(_running_median(extent, 9)[rows], 8.0)
-    keypoints, keypoint_trust = _interpolated_keypoints(seen, time_s)
-    landmark_weight = visibility.copy()
-    landmark_weight[:, list(_FACE)] *= 0.2
-    landmark_weight[:, list(_HANDS)] *= 0.4
-    landmark_weight *= _agreement(landmarks, keypoints, keypoint_trust, size)
-    keypoint_weight = keypoint_trust * observed[:, None]
-    keypoint_weight[:, list(_COCO_FACE)] *= 0.2
-    bones, bone_weight = _bone_directions(seen.world_landmarks_m[rows], landmark_weight)
-    centres = torch.from_numpy(squares[:, :2]).float()
-    turn = ray_rotation(centres, camera)
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).float()
-
-    return Evidence(
-        landmarks_px=tensor(landmarks),
-        landmark_weight=tensor(landmark_weight),
-        keypoints_px=tensor(keypoints),
-        keypoint_weight=tensor(keypoint_weight),
-        bones=(turn[:, None] @ tensor(bones)[..., None])[..., 0],
-        bone_weight=tensor(bone_weight),
-        size_px=tensor(size),
-        continuous=torch.from_numpy(np.diff(frames) == 1),
-        step_s=float(np.median(np.diff(time_s))) if len(time_s) > 1 else 1 / 30,
-        flow=tensor(seen.flow[rows].astype(np.float32)) * tensor(observed)[:, None, None, None],
-        flow_weight=tensor(landmark_weight * _has_flow(seen, rows)[:, None]),
-        squares=tensor(squares),
-    )
-
-
-def _has_flow(seen: Observations, rows: np.ndarray) -> Bool[np.ndarray, " frame"]:
-    """Flow is all zeros in the first frame of a track and after a gap."""
-    measured = np.abs(seen.flow).reshape(len(seen.flow), -1).max(1) > 0
-    return np.asarray(measured[rows])
+    """All of it at once, for short videos; see :class:`EvidenceSource`."""
+    source = EvidenceSource(seen, timelines, squares, camera)
+    return source.cut(range(len(source)))
 
 
 def _running_median(values: Float[np.ndarray, " frame"], width: int) -> Float[np.ndarray, " frame"]:
@@ -146,7 +196,9 @@ def _interpolated_keypoints(
     if len(asked) == 0:
         return points, trust
     at = seen.time_s[asked]
-    distance = np.abs(time_s[:, None] - at[None]).min(1)
+    after = np.searchsorted(at, time_s).clip(1, max(1, len(at) - 1))
+    before, after = np.minimum(after - 1, len(at) - 1), np.minimum(after, len(at) - 1)
+    distance = np.minimum(np.abs(time_s - at[before]), np.abs(time_s - at[after]))
     near = np.clip(1 - 0.5 * distance / KEYPOINT_REACH_S, 0, 1) * (distance <= KEYPOINT_REACH_S)
     for k in range(17):
         track = seen.keypoints[asked, k]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from dtsvibe_cli.datatypes import Observations
 from dtsvibe_cli.errors import ConfigError
-from dtsvibe_cli.stages.observation import SeenTrack, join
 from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
+from dtsvibe_cli.stages.track_rows import SeenTrack, join
 
 
 def who_is_who(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ from dtsvibe_cli.stages.estimation import (
     estimate_timelines,
     split_timelines,
 )
-from dtsvibe_cli.stages.evidence import gather_evidence
+from dtsvibe_cli.stages.evidence import EvidenceSource
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
 from dtsvibe_cli.timing import Stopwatch
+
+_BLOCK: Final = 1024
+"""Frames posed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +84,16 @@ def make_motions(
             )
         )
     for mended, own in zip(sides, timelines, strict=True):
-        start = _joined([next(estimates) for _ in own])
-        yield _finish(mended, own, start, body, camera, settings, watch)
+        # not named here: each step lets go of what the one before it made
+        yield _finish(
+            mended, own, _joined([next(estimates) for _ in own]), body, camera, settings, watch
+        )
 
 
 def _joined(parts: list[Estimate]) -> Estimate:
     """The stretches of one person one after the other, with one body."""
+    if len(parts) == 1:
+        return parts[0]
     return Estimate(
         full_pose=torch.cat([part.full_pose for part in parts]),
         betas=_common_betas(parts),
@@ -108,7 +116,7 @@ def _finish(
     if settings.refine:
         with watch("refine"):
             squares = estimate.crops_cxcys.double().numpy()
-            evidence = gather_evidence(seen, timelines, squares, camera)
+            evidence = EvidenceSource(seen, timelines, squares, camera)
             estimate = refine(estimate, evidence, body, camera)
     estimate = _smoothed(estimate, timelines, settings.smooth_s)
     return MadeMotion(
@@ -146,9 +154,10 @@ def _person(
     frame_index = np.concatenate([timeline.frame_index for timeline in timelines])
     observed = np.concatenate([timeline.observed for timeline in timelines])
     betas = estimate.betas[None].expand(len(frame_index), -1)
-    posed = body.pose(estimate.full_pose, betas)
-    transl = estimate.pelvis_m - posed.joints[:, 0]
-    joints = posed.joints + transl[:, None]
+    blocks = zip(estimate.full_pose.split(_BLOCK), betas.split(_BLOCK), strict=True)
+    posed = torch.cat([body.pose(*block).joints for block in blocks])
+    transl = estimate.pelvis_m - posed[:, 0]
+    joints = posed + transl[:, None]
     weak = translation_to_crop_camera(estimate.pelvis_m, estimate.crops_cxcys, camera)
 
     def array(values: Tensor) -> np.ndarray:

@@ -1,11 +1,11 @@
 """What is seen of each followed person: crop, landmarks and flow, one row a frame.
 
-Works frame by frame and keeps numbers only, never pictures: a few kilobytes a person and frame.
+Works frame by frame and keeps numbers only, never pictures: a few kilobytes a person and frame,
+which wait in a temporary file.
 A network whose convolutions take pictures or fine flow runs them here, while those are at hand.
 """
 
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dtsvibe_cli.datatypes import Frame, Observations, Track
-from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, COCO17_TO_BLAZEPOSE33
+from dtsvibe_cli.datatypes import Frame
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR
 from dtsvibe_cli.models.backbone import Backbone
 from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
 from dtsvibe_cli.stages.sides import side_distances
+from dtsvibe_cli.stages.track_rows import PoseReading, SeenTrack, TrackRows, added, seen_track
 from dtsvibe_cli.timing import Stopwatch
 
 _BLAZEPOSE_TORSO: Final = tuple(
@@ -32,47 +33,6 @@ KEPT_FLOW_SIDE: Final = 32
 
 SECOND_LOOK_FROM: Final = 0.05
 """Crossing score (see :func:`_crossing`) from which a person is looked at again."""
-
-
-@dataclass
-class _Rows:
-    """The growing rows of one track."""
-
-    frame_index: list[int] = field(default_factory=list)
-    time_s: list[float] = field(default_factory=list)
-    boxes: list[Float[np.ndarray, "4"]] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    crops: list[Float[np.ndarray, "4"]] = field(default_factory=list)
-    landmarks: list[Float[np.ndarray, "33 2"]] = field(default_factory=list)
-    visibility: list[Float[np.ndarray, " 33"]] = field(default_factory=list)
-    world: list[Float[np.ndarray, "33 3"]] = field(default_factory=list)
-    keypoints: list[Float[np.ndarray, "17 3"]] = field(default_factory=list)
-    flow: list[Float[np.ndarray, "2 side side"]] = field(default_factory=list)
-    appearance: list[Float[np.ndarray, " feature"]] = field(default_factory=list)
-    flow_features: list[Float[np.ndarray, " flow_feature"]] = field(default_factory=list)
-    colours: list[Float[np.ndarray, "56"]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoseReading:
-    """What the pose network says of one crop, in the full image's coordinates."""
-
-    crop_cxcysa: Float[np.ndarray, "4"]
-    landmarks_px: Float[np.ndarray, "33 2"]
-    visibility: Float[np.ndarray, " 33"]
-    world_m: Float[np.ndarray, "33 3"]
-
-    def keypoints(self) -> Float[np.ndarray, "17 3"]:
-        """COCO's keypoints among the landmarks, with their visibility."""
-        return _coco(self.landmarks_px, self.visibility)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenTrack:
-    """One tracker identity: what was observed, and its mean colours for stitching."""
-
-    observations: Observations
-    colours: Float[np.ndarray, "56"] | None
 
 
 class Observer:
@@ -104,7 +64,7 @@ class Observer:
         self._flow_side = flow_cnn.side if flow_cnn and flow_cnn.side else KEPT_FLOW_SIDE
         self._flow_cnn = flow_cnn if self._flow_side > KEPT_FLOW_SIDE else None
         self._device = device
-        self._rows: dict[int, _Rows] = {}
+        self._rows: dict[int, TrackRows] = {}
         self._before: FollowedFrame | None = None
 
     def look(self, frame: FollowedFrame) -> None:
@@ -115,10 +75,10 @@ class Observer:
 
     def tracks(self) -> dict[int, SeenTrack]:
         """Everything observed so far, by tracker identity."""
-        return {track_id: _seen(track_id, rows) for track_id, rows in self._rows.items()}
+        return {track_id: seen_track(track_id, rows) for track_id, rows in self._rows.items()}
 
     def _observe(self, frame: FollowedFrame) -> None:
-        rows = [self._rows.setdefault(person.track_id, _Rows()) for person in frame.people]
+        rows = [self._rows.setdefault(person.track_id, TrackRows()) for person in frame.people]
         crops = [
             np.append(person.crop_cxcys, _lean(person, row))
             for person, row in zip(frame.people, rows, strict=True)
@@ -132,24 +92,14 @@ class Observer:
             pose = poses[k]
             if _crossing(pose, person, row, frame.frame.index) > SECOND_LOOK_FROM:
                 pose = self._look_again(frame.frame, pose, person, row)
-            row.frame_index.append(frame.frame.index)
-            row.time_s.append(frame.frame.time_s)
-            row.boxes.append(person.box_xyxy)
-            row.scores.append(person.score)
-            row.crops.append(pose.crop_cxcysa)
-            row.landmarks.append(pose.landmarks_px)
-            row.visibility.append(pose.visibility)
-            row.world.append(pose.world_m)
-            row.keypoints.append(person.keypoints)
-            row.flow.append(flows[k].astype(np.float16))
-            if person.colours is not None:
-                row.colours.append(person.colours)
+            row.add(frame.frame, person, pose)
+            row.flow = added(row.flow, flows[k])
 
     def _run_backbones(
         self,
         frame: FollowedFrame,
         flows: Float[np.ndarray, "person 2 side side"],
-        rows: list[_Rows],
+        rows: list[TrackRows],
     ) -> None:
         """The frame's part of the network: features of its pictures and of its flow."""
         if self._picture_cnn is not None and self._picture_cnn.side is not None:
@@ -159,23 +109,21 @@ class Observer:
             with self._watch("v_cnn"):
                 features = self._extract(self._picture_cnn, pictures)
             for row, feature in zip(rows, features, strict=True):
-                row.appearance.append(feature)
+                row.appearance = added(row.appearance, feature)
         if self._flow_cnn is not None:
             with self._watch("o_cnn"):
                 features = self._extract(self._flow_cnn, torch.from_numpy(flows))
             for row, feature in zip(rows, features, strict=True):
-                row.flow_features.append(feature)
+                row.flow_features = added(row.flow_features, feature)
 
     def _extract(
         self, cnn: Backbone, frames: Float[Tensor, "person channel side side"]
     ) -> Float[np.ndarray, "person feature"]:
-        """The backbone's features, in half precision."""
         with torch.inference_mode():
-            features = cnn.extract(frames.to(self._device)).float().cpu().numpy()
-        return np.asarray(features, dtype=np.float16)
+            return np.asarray(cnn.extract(frames.to(self._device)).float().cpu().numpy())
 
     def _look_again(
-        self, frame: Frame, first: PoseReading, person: FollowedPerson, row: _Rows
+        self, frame: Frame, first: PoseReading, person: FollowedPerson, row: TrackRows
     ) -> PoseReading:
         """The least doubtful of three answers: as it was, from an upright crop, from a mirror.
 
@@ -262,14 +210,7 @@ def _upright(person: FollowedPerson) -> Float[np.ndarray, "4"]:
     return np.append(person.crop_cxcys, 0.0)
 
 
-def _coco(
-    landmarks_px: Float[np.ndarray, "33 2"], visibility: Float[np.ndarray, " 33"]
-) -> Float[np.ndarray, "17 3"]:
-    coco = list(COCO17_TO_BLAZEPOSE33)
-    return np.concatenate([landmarks_px[coco], visibility[coco, None]], axis=1)
-
-
-def _crossing(pose: PoseReading, person: FollowedPerson, row: _Rows, index: int) -> float:
+def _crossing(pose: PoseReading, person: FollowedPerson, row: TrackRows, index: int) -> float:
     """How much speaks for left and right being confused, against the last frame and the detector.
 
     Positive when the limbs match better with sides exchanged.
@@ -277,8 +218,8 @@ def _crossing(pose: PoseReading, person: FollowedPerson, row: _Rows, index: int)
     points = pose.keypoints()
     size = max(1.0, float(np.ptp(pose.landmarks_px, axis=0).max()))
     others = []
-    if row.frame_index and row.frame_index[-1] + 1 == index:
-        others.append(_coco(row.landmarks[-1], row.visibility[-1]))
+    if row.newest is not None and row.frame_index[-1] + 1 == index:
+        others.append(row.newest.keypoints())
     if (person.keypoints[:, 2] > 0).any():
         others.append(person.keypoints)
     total = 0.0
@@ -294,7 +235,7 @@ def cut(
     """The crop as a small picture; beyond the image's edge its last pixels go on (as MediaPipe)."""
     scale = crop_cxcysa[2] / side
     matrix = np.empty((2, 3))
-    matrix[:, :2] = _turn(crop_cxcysa[3]) * scale
+    matrix[:, :2] = _turn(float(crop_cxcysa[3])) * scale
     # OpenCV counts from the centre of the first pixel, we count from its corner.
     corner = crop_cxcysa[:2] - matrix[:, :2] @ np.full(2, side / 2)
     matrix[:, 2] = corner + matrix[:, :2] @ np.full(2, 0.5) - 0.5
@@ -323,7 +264,7 @@ def _turn(angle: float) -> Float[np.ndarray, "2 2"]:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _lean(person: FollowedPerson, row: _Rows) -> float:
+def _lean(person: FollowedPerson, row: TrackRows) -> float:
     """How far the crop has to be turned so that the person is upright in it.
 
     The pose network was trained on crops turned that way, and is much worse on a person who leans.
@@ -331,65 +272,8 @@ def _lean(person: FollowedPerson, row: _Rows) -> float:
     """
     if person.lean_rad is not None:
         return person.lean_rad
-    if not row.landmarks:
+    if row.newest is None:
         return 0.0
-    points = row.landmarks[-1][list(_BLAZEPOSE_TORSO)]
+    points = row.newest.landmarks_px[list(_BLAZEPOSE_TORSO)]
     up = points[2:].mean(0) - points[:2].mean(0)
     return float(np.arctan2(up[0], -up[1]))
-
-
-def _seen(track_id: int, rows: _Rows) -> SeenTrack:
-    track = Track(
-        track_id=track_id,
-        frame_index=np.array(rows.frame_index),
-        boxes_xyxy=np.stack(rows.boxes),
-        scores=np.array(rows.scores),
-    )
-    observations = Observations(
-        track=track,
-        crops_cxcysa=np.stack(rows.crops),
-        landmarks_px=np.stack(rows.landmarks),
-        visibility=np.stack(rows.visibility),
-        world_landmarks_m=np.stack(rows.world),
-        keypoints=np.stack(rows.keypoints),
-        flow=np.stack(rows.flow),
-        time_s=np.array(rows.time_s),
-        appearance=np.stack(rows.appearance) if rows.appearance else None,
-        flow_features=np.stack(rows.flow_features) if rows.flow_features else None,
-    )
-    return SeenTrack(
-        observations=observations, colours=np.mean(rows.colours, 0) if rows.colours else None
-    )
-
-
-def join(parts: list[Observations], track_id: int) -> Observations:
-    """Several tracks of one person as one, frames in order; of a frame seen twice the surer row."""
-    index = np.concatenate([part.track.frame_index for part in parts])
-    scores = np.concatenate([part.track.scores for part in parts])
-    order = np.lexsort((-scores, index))
-    keep = order[np.append(True, np.diff(index[order]) > 0)]
-
-    def rows(name: str, of_track: bool = False) -> np.ndarray:
-        columns = [getattr(part.track if of_track else part, name) for part in parts]
-        return np.asarray(np.concatenate(columns)[keep])
-
-    def rows_if_there(name: str) -> np.ndarray | None:
-        return None if any(getattr(part, name) is None for part in parts) else rows(name)
-
-    return Observations(
-        track=Track(
-            track_id=track_id,
-            frame_index=rows("frame_index", of_track=True),
-            boxes_xyxy=rows("boxes_xyxy", of_track=True),
-            scores=rows("scores", of_track=True),
-        ),
-        crops_cxcysa=rows("crops_cxcysa"),
-        landmarks_px=rows("landmarks_px"),
-        visibility=rows("visibility"),
-        world_landmarks_m=rows("world_landmarks_m"),
-        keypoints=rows("keypoints"),
-        flow=rows("flow"),
-        time_s=rows("time_s"),
-        appearance=rows_if_there("appearance"),
-        flow_features=rows_if_there("flow_features"),
-    )

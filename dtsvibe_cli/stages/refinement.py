@@ -19,13 +19,17 @@ from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
 from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.stages.estimation import Estimate
-from dtsvibe_cli.stages.evidence import BONES, Evidence
+from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
+from dtsvibe_cli.streaming import run_in_threads
 
 REFERENCE_STEP_S: Final = 1 / 60
 """Frame time at which the weight of the smoothness term is stated."""
 
 MAX_FRAMES: Final = 600
 """Longer tracks are refined piece by piece, with the body found on the best seen piece."""
+
+MAX_THREADS: Final = 4
+"""Pieces in work at once: each holds tens of MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +103,14 @@ class _Adam:
 
 def refine(
     start: Estimate,
-    evidence: Evidence,
+    evidence: Evidence | EvidenceSource,
     body: BodyModel,
     camera: PinholeCamera,
     settings: RefineSettings | None = None,
 ) -> Estimate:
     """The estimate moved towards the evidence.
+
+    Pieces of a long one are refined by several threads, as many as there are cores.
 
     Args:
         start: The network's answer for the frames of ``evidence``.
@@ -115,32 +121,24 @@ def refine(
     """
     settings = settings or RefineSettings()
     num_frames = len(start.full_pose)
+    whole = range(num_frames)
     if num_frames <= MAX_FRAMES:
-        return _refine_piece(start, evidence, body, camera, settings, fix_body=False)
+        return _refine_piece(start, evidence.cut(whole), body, camera, settings, fix_body=False)
     num_pieces = math.ceil(num_frames / MAX_FRAMES)
-    pieces = [
-        range(int(p[0]), int(p[-1]) + 1) for p in np.array_split(np.arange(num_frames), num_pieces)
-    ]
-    best = max(pieces, key=lambda p: float(evidence.landmark_weight[p.start : p.stop].mean()))
+    pieces = [range(int(p[0]), int(p[-1]) + 1) for p in np.array_split(whole, num_pieces)]
+    best = max(pieces, key=evidence.trust)
     first = _cut(start, best)
     known = _refine_piece(first, evidence.cut(best), body, camera, settings, fix_body=False).betas
-    parts = [
-        _refine_piece(
-            replace(_cut(start, piece), betas=known),
-            evidence.cut(piece),
-            body,
-            camera,
-            settings,
-            fix_body=True,
-        )
-        for piece in pieces
-    ]
-    return Estimate(
-        full_pose=torch.cat([part.full_pose for part in parts]),
-        betas=known,
-        pelvis_m=torch.cat([part.pelvis_m for part in parts]),
-        crops_cxcys=start.crops_cxcys,
-    )
+    pose, pelvis_m = torch.empty_like(start.full_pose), torch.empty_like(start.pelvis_m)
+
+    def refine_piece(piece: range) -> None:
+        part = replace(_cut(start, piece), betas=known)
+        refined = _refine_piece(part, evidence.cut(piece), body, camera, settings, fix_body=True)
+        pose[piece.start : piece.stop] = refined.full_pose
+        pelvis_m[piece.start : piece.stop] = refined.pelvis_m
+
+    run_in_threads(refine_piece, pieces, most=MAX_THREADS)
+    return replace(start, full_pose=pose, betas=known, pelvis_m=pelvis_m)
 
 
 def _cut(estimate: Estimate, rows: range) -> Estimate:

@@ -51,6 +51,8 @@ def settle_sides(seen: Observations) -> Sides:
     """
     path = _cheapest_path(seen)
     by_pose, by_detector = path[:, 0], path[:, 1]
+    if not path.any():
+        return Sides(observations=seen, landmarks_swapped=by_pose, keypoints_swapped=by_detector)
     mirror, coco_mirror = list(BLAZEPOSE33_MIRROR), list(COCO17_MIRROR)
     world = seen.world_landmarks_m[:, mirror] * np.array([1.0, 1.0, -1.0])
     mended = replace(

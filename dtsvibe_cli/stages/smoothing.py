@@ -1,5 +1,7 @@
 """A zero-phase filter over time, in seconds, so that all frame rates are smoothed alike."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -35,8 +37,11 @@ def smooth_rotations(
     """Rotations averaged over time with Gaussian weights; ``deviation_s`` 0 changes nothing."""
     if deviation_s <= 0 or len(rotmat) < 2:
         return rotmat
-    mixed = _apply(rotmat.flatten(1), time_s, deviation_s)
-    return project_to_rotmat(mixed.view_as(rotmat))
+
+    def project(mixed: Float[Tensor, "frame value"]) -> Float[Tensor, "frame value"]:
+        return project_to_rotmat(mixed.view(-1, *rotmat.shape[1:])).flatten(1)
+
+    return _apply(rotmat.flatten(1), time_s, deviation_s, project).view_as(rotmat)
 
 
 def smooth_values(
@@ -55,7 +60,10 @@ _BLOCK = 512
 
 
 def _apply(
-    values: Float[Tensor, "frame value"], time_s: Float[np.ndarray, " frame"], deviation_s: float
+    values: Float[Tensor, "frame value"],
+    time_s: Float[np.ndarray, " frame"],
+    deviation_s: float,
+    finish: Callable[[Tensor], Tensor] = lambda mixed: mixed,
 ) -> Float[Tensor, "frame value"]:
     step_s = float(np.median(np.diff(time_s)))
     margin = int(np.ceil(4 * deviation_s / max(step_s, 1e-6))) + 1
@@ -64,5 +72,5 @@ def _apply(
         low, high = max(0, start - margin), min(len(values), start + _BLOCK + margin)
         matrix = gaussian_matrix(time_s[low:high], deviation_s).to(values.dtype)
         inner = slice(start - low, min(start + _BLOCK, len(values)) - low)
-        parts.append((matrix @ values[low:high])[inner])
+        parts.append(finish((matrix @ values[low:high])[inner]))
     return torch.cat(parts)

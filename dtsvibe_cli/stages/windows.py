@@ -59,6 +59,49 @@ class Stitched:
     camera: Float[Tensor, "frame 3"]
 
 
+class Stitcher:
+    """Puts a track's windows together as they come, a few at a time.
+
+    Args:
+        num_frames: Of the track.
+        seen: Whether the person was seen, each frame.
+    """
+
+    def __init__(self, num_frames: int, seen: Bool[Tensor, " frame"]) -> None:
+        self._seen = seen
+        self._pose = torch.zeros(num_frames, 24, 3, 3)
+        self._camera = torch.zeros(num_frames, 3)
+        self._weight = torch.zeros(num_frames)
+        self._betas: list[Float[Tensor, "item 10"]] = []
+
+    def add(self, theta: Theta, windows: Windows) -> None:
+        """The network's answers for some windows, on the CPU."""
+        rows = torch.from_numpy(windows.rows).flatten()
+        weight = blend_weights(windows.rows.shape[1]).expand(len(windows.rows), -1)
+        weight = (weight * torch.from_numpy(windows.valid)).flatten()
+        pose, camera = theta.full_pose.flatten(0, 1), theta.camera.flatten(0, 1)
+        self._pose.index_add_(0, rows, pose * weight[:, None, None, None])
+        self._camera.index_add_(0, rows, camera * weight[:, None])
+        self._weight.index_add_(0, rows, weight)
+        use = self._seen[rows] & torch.from_numpy(windows.valid).flatten()
+        self._betas.append(theta.betas.flatten(0, 1)[use])
+
+    def result(self) -> Stitched:
+        """The whole track: poses blended, and the median of the betas over frames seen."""
+        return Stitched(
+            full_pose=project_in_blocks(self._pose),
+            betas=torch.cat(self._betas).median(0).values,
+            camera=self._camera / self._weight[:, None],
+        )
+
+
+def project_in_blocks(
+    matrix: Float[Tensor, "frame 24 3 3"], block: int = 1024
+) -> Float[Tensor, "frame 24 3 3"]:
+    """The rotation nearest to each matrix; what the projection needs beside is for few frames."""
+    return torch.cat([project_to_rotmat(part) for part in matrix.split(block)])
+
+
 def stitch(
     theta: Theta,
     windows: Windows,
@@ -66,19 +109,6 @@ def stitch(
     seen: Bool[Tensor, " frame"],
 ) -> Stitched:
     """Blend overlapping windows; betas: the median over frames in which the person was ``seen``."""
-    rows = torch.from_numpy(windows.rows).flatten()
-    weight = blend_weights(windows.rows.shape[1]).expand(len(windows.rows), -1)
-    weight = (weight * torch.from_numpy(windows.valid)).flatten()
-
-    def total(values: Float[Tensor, "item ..."]) -> Float[Tensor, "frame ..."]:
-        shaped = weight.view(-1, *[1] * (values.dim() - 1))
-        out = values.new_zeros(num_frames, *values.shape[1:])
-        return out.index_add(0, rows, values * shaped)
-
-    weights = torch.zeros(num_frames).index_add(0, rows, weight)
-    use = seen[rows] & torch.from_numpy(windows.valid).flatten()
-    return Stitched(
-        full_pose=project_to_rotmat(total(theta.full_pose.flatten(0, 1))),
-        betas=theta.betas.flatten(0, 1)[use].median(0).values,
-        camera=total(theta.camera.flatten(0, 1)) / weights[:, None],
-    )
+    stitcher = Stitcher(num_frames, seen)
+    stitcher.add(theta, windows)
+    return stitcher.result()

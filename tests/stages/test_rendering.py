@@ -326,7 +326,7 @@ def test_auto_takes_the_next_when_one_cannot_draw(monkeypatch, caplog):
     monkeypatch.setattr(rendering, "_GPU_NODES", ("dev/null",))
     monkeypatch.setitem(rendering._OPENERS, "egl", broken)
     monkeypatch.setitem(rendering._OPENERS, "numba", broken)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, logger=rendering.__name__):
         assert make_renderer("auto").name == "numpy"
     assert "glGetError" in caplog.text
     with pytest.raises(RenderError, match=r"glGetError.*apt-get install.*libegl1 libgl1"):

@@ -117,11 +117,16 @@ def _check_that_it_draws(renderer: Renderer) -> None:
         raise RenderError(f"{renderer.name} draws, but not what it is asked to.")
 
 
+def _check_that_gl_is_hardware(renderer: Renderer) -> None:
+    if any(driver in renderer.name for driver in _SOFTWARE_GL):
+        raise RenderError(f"{renderer.name} has no GPU to draw on")
+
+
 def _open_checked(name: str, *, on_gpu_only: bool) -> Renderer:
     renderer = _OPENERS[name]()
     try:
-        if on_gpu_only and any(driver in renderer.name for driver in _SOFTWARE_GL):
-            raise RenderError(f"{renderer.name} has no GPU to draw on")
+        if on_gpu_only:
+            _check_that_gl_is_hardware(renderer)
         _check_that_it_draws(renderer)
     except Exception:
         renderer.close()
@@ -152,9 +157,8 @@ def make_renderer(name: RendererName = "auto") -> Renderer:
                     f"The renderer `{candidate}` cannot draw here ({reason}); "
                     f"{_REMEDIES[candidate]}."
                 ) from error
-            logger.info("Not drawing with %s (%s)", candidate, reason)
+            logger.debug("Not drawing with %s (%s)", candidate, reason)
         else:
-            logger.info("Drawing with %s", renderer.name)
             return renderer
     raise AssertionError("unreachable: the last candidate returns or raises")
 
@@ -190,6 +194,7 @@ def opened_renderer(renderer: str | Renderer) -> Iterator[Renderer]:
         return
     drawer = make_renderer(known)
     try:
+        logger.info("Drawing with %s", drawer.name)
         yield drawer
     finally:
         drawer.close()
@@ -210,8 +215,13 @@ def opening_renderer(renderer: str | Renderer) -> Iterator[Callable[[], Renderer
         return
     with ThreadPoolExecutor(1, "dtsvibe renderer") as pool:
         opening = pool.submit(make_renderer, known)
+
+        def opened() -> Renderer:
+            logger.info("Drawing with %s", opening.result().name)
+            return opening.result()
+
         try:
-            yield opening.result
+            yield opened
         finally:
             if opening.exception() is None:
                 opening.result().close()

@@ -102,11 +102,13 @@ def _join(
 
 def _lowest(corners: Float[np.ndarray, "3 face"]) -> Float[np.ndarray, " face"]:
     """Of three corners; many times faster than numpy's own minimum over so short an axis."""
-    return np.minimum(np.minimum(corners[0], corners[1]), corners[2])
+    lowest: Float[np.ndarray, " face"] = np.minimum(np.minimum(corners[0], corners[1]), corners[2])
+    return lowest
 
 
 def _highest(corners: Float[np.ndarray, "3 face"]) -> Float[np.ndarray, " face"]:
-    return np.maximum(np.maximum(corners[0], corners[1]), corners[2])
+    highest: Float[np.ndarray, " face"] = np.maximum(np.maximum(corners[0], corners[1]), corners[2])
+    return highest
 
 
 def light_scene(
