@@ -60,14 +60,36 @@ class LandmarkRegressor:
                     raise BodyModelError(f"The body model {body.name!r} has no landmark {name!r}.")
                 points[row, joint] = 1
         self._points = points.to(device)
+        self._of_joints = self._points[:, : len(SMPL24)]
+        # how much of each joint's motion a landmark takes from each of its vertices
+        self._shares = self._points[:, len(SMPL24) :, None] * self._skin.weights
 
     def __call__(
-        self, posed: Posed, betas: Float[Tensor, "batch shape"]
+        self, posed: Posed, betas: Float[Tensor, "#batch shape"]
     ) -> Float[Tensor, "batch 33 3"]:
         """Landmarks in the frame of ``posed`` (pelvis where the shaped body has it), metres."""
+        if len(betas) == 1 and self._skin.posedirs is None:
+            return self._of_one_body(posed, betas)
         full_pose = None if self._skin.posedirs is None else _local_rotations(posed)
         vertices = self._skin.skin(posed, betas, full_pose)
         return self._points @ torch.cat([posed.joints, vertices], dim=1)
+
+    def _of_one_body(
+        self, posed: Posed, betas: Float[Tensor, "1 shape"]
+    ) -> Float[Tensor, "batch 33 3"]:
+        """The same for many poses of one body, several times faster.
+
+        A landmark is then the same sum in every pose, of points fixed to the joints: two matrix
+        products, and no vertex is skinned.
+        """
+        skin = self._skin
+        shaped = skin.v_template + skin.shapedirs @ betas[0]
+        shares = self._shares.sum(1)
+        fixed = torch.einsum("lvj,vc->jcl", self._shares, shaped)
+        fixed = fixed - shares.T[:, None] * posed.rest_joints[0, :, :, None]
+        turned = posed.global_rotmat.transpose(1, 2).flatten(2) @ fixed.flatten(0, 1)
+        moved = posed.joints.transpose(1, 2) @ (self._of_joints + shares).T
+        return (turned + moved).transpose(1, 2)
 
 
 def coco17(landmarks: Float[Tensor, "*batch 33 axis"]) -> Float[Tensor, "*batch 17 axis"]:

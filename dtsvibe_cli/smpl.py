@@ -22,28 +22,33 @@ class _Generation:
     """Joints equally far from the root: they can be posed together."""
 
     joints: list[int]
-    parents: list[int]
     parents_at: list[int]
-    """Where the parents stand among the joints already posed."""
+    """Where the parents stand in the generation before."""
 
 
 def _generations() -> tuple[tuple[_Generation, ...], list[int]]:
     """The tree below the root by generation, and how to put its joints back in order."""
-    posed, generations = [0], []
-    while len(posed) < len(SMPL24_PARENTS):
-        joints = [
-            joint
-            for joint, parent in enumerate(SMPL24_PARENTS)
-            if parent in posed and joint not in posed
-        ]
-        parents = [SMPL24_PARENTS[joint] for joint in joints]
-        at = [posed.index(parent) for parent in parents]
-        generations.append(_Generation(joints=joints, parents=parents, parents_at=at))
-        posed += joints
-    return tuple(generations), [posed.index(joint) for joint in range(len(posed))]
+    last, order, generations = [0], [0], []
+    while len(order) < len(SMPL24_PARENTS):
+        joints = [joint for joint, parent in enumerate(SMPL24_PARENTS) if parent in last]
+        at = [last.index(SMPL24_PARENTS[joint]) for joint in joints]
+        generations.append(_Generation(joints=joints, parents_at=at))
+        last = joints
+        order += joints
+    return tuple(generations), [order.index(joint) for joint in range(len(order))]
+
+
+def _ancestry() -> Float[Tensor, "24 24"]:
+    """One where the second joint is the first or lies between it and the root."""
+    above = torch.eye(len(SMPL24_PARENTS))
+    for joint, parent in enumerate(SMPL24_PARENTS[1:], 1):
+        above[joint] += above[parent]
+    return above
 
 
 _GENERATIONS, _IN_ORDER = _generations()
+_PARENTS = list(SMPL24_PARENTS[1:])
+_ANCESTRY = _ancestry()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,8 @@ class Posed:
     """Joint positions, metres."""
     global_rotmat: Float[Tensor, "batch 24 3 3"]
     """Rotation of each joint's frame relative to the rest pose."""
-    rest_joints: Float[Tensor, "batch 24 3"]
-    """Joint positions of the shaped body in the rest pose."""
+    rest_joints: Float[Tensor, "#batch 24 3"]
+    """Joint positions of the shaped body in the rest pose; one row when one body has all poses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,25 +106,29 @@ class BodyModel:
     def pose(
         self,
         full_pose: Float[Tensor, "batch 24 3 3"],
-        betas: Float[Tensor, "batch shape"],
+        betas: Float[Tensor, "#batch shape"],
     ) -> Posed:
-        """Joints by forward kinematics, pelvis where the shaped body has it (no translation)."""
+        """Joints by forward kinematics, pelvis where the shaped body has it (no translation).
+
+        One row of ``betas`` stands for all poses: one body.
+        """
         rest = self.joint_template + torch.einsum("bk,jck->bjc", betas, self.joint_shapedirs)
-        rotmats, joints = full_pose[:, :1], rest[:, :1]
+        generations = [full_pose[:, :1]]
         for generation in _GENERATIONS:
-            above = rotmats[:, generation.parents_at]
-            bones = (rest[:, generation.joints] - rest[:, generation.parents])[..., None]
-            turned = joints[:, generation.parents_at] + (above @ bones)[..., 0]
-            joints = torch.cat([joints, turned], 1)
-            rotmats = torch.cat([rotmats, above @ full_pose[:, generation.joints]], 1)
-        return Posed(
-            joints=joints[:, _IN_ORDER], global_rotmat=rotmats[:, _IN_ORDER], rest_joints=rest
-        )
+            above = generations[-1][:, generation.parents_at]
+            generations.append(above @ full_pose[:, generation.joints])
+        rotmat = torch.cat(generations, 1)[:, _IN_ORDER]
+        bones = rest[:, 1:] - rest[:, _PARENTS]
+        turned = (rotmat[:, _PARENTS] * bones[:, :, None]).sum(-1)
+        steps = torch.cat([rest[:, :1].expand(len(turned), -1, -1), turned], 1)
+        # a joint is where the bones from the root to it lead
+        joints = (steps.transpose(1, 2) @ _ANCESTRY.to(steps).T).transpose(1, 2)
+        return Posed(joints=joints, global_rotmat=rotmat, rest_joints=rest)
 
     def skin(
         self,
         posed: Posed,
-        betas: Float[Tensor, "batch shape"],
+        betas: Float[Tensor, "#batch shape"],
         full_pose: Float[Tensor, "batch 24 3 3"] | None = None,
         vertex_ids: Int[Tensor, " chosen"] | None = None,
     ) -> Float[Tensor, "batch vertices 3"]:
@@ -131,7 +140,7 @@ class BodyModel:
         shaped = self.v_template[pick] + torch.einsum("bk,vck->bvc", betas, self.shapedirs[pick])
         if self.posedirs is not None and full_pose is not None:
             eye = torch.eye(3, dtype=shaped.dtype, device=shaped.device)
-            feature = (full_pose[:, 1:] - eye).reshape(len(shaped), -1)
+            feature = (full_pose[:, 1:] - eye).reshape(len(full_pose), -1)
             shaped = shaped + torch.einsum("bp,vcp->bvc", feature, self.posedirs[pick])
         offset = posed.joints - (posed.global_rotmat @ posed.rest_joints[..., None])[..., 0]
         transform = torch.cat([posed.global_rotmat, offset[..., None]], dim=-1)

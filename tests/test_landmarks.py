@@ -22,6 +22,20 @@ def test_landmarks_are_joints_or_means_of_skin(posedirs: bool) -> None:
         torch.testing.assert_close(landmarks[:, index], expected)
 
 
+@pytest.mark.parametrize("posedirs", [False, True])
+def test_one_figure_in_many_poses_is_many_figures_that_are_alike(posedirs: bool) -> None:
+    body = small_body(posedirs=posedirs)
+    pose = random_rotations(5, 24)
+    betas = torch.randn(1, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    one, many = (body.pose(pose, each) for each in (betas, betas.expand(5, -1)))
+    torch.testing.assert_close(one.joints, many.joints)
+    landmarks_of = LandmarkRegressor(body)
+    torch.testing.assert_close(landmarks_of(one, betas), landmarks_of(many, betas.expand(5, -1)))
+    torch.testing.assert_close(
+        body.skin(one, betas, pose), body.skin(many, betas.expand(5, -1), pose)
+    )
+
+
 def test_gradients_reach_pose_and_shape() -> None:
     body = small_body(posedirs=True)
     pose = random_rotations(1, 24).requires_grad_()

@@ -237,7 +237,10 @@ def _shrink(
     image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
     scale_x, scale_y = width / image.shape[1], height / image.shape[0]
     if scale_x != 1 or scale_y != 1:
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        # a little smaller: the straight line between pixels is as good, and four times as fast
+        little = min(scale_x, scale_y) > 2 / 3
+        method = cv2.INTER_LINEAR if little else cv2.INTER_AREA
+        image = cv2.resize(image, size, interpolation=method)
     (cx, cy) = camera.center_px
     return image, PinholeCamera(
         focal_length_px=camera.focal_length_px * scale_x,

@@ -204,7 +204,7 @@ def place(
     A landmark at X from the pelvis is seen at ray r when ``X_xy + t_xy = r * (X_z + t_z)``, which
     is linear in the position t. Frames in which too little is seen keep the network's position.
     """
-    betas = start.betas[None].expand(len(start.full_pose), -1)
+    betas = start.betas[None]
     with torch.no_grad():
         posed = body.pose(start.full_pose, betas)
         points = landmarks_of(posed, betas) - posed.joints[:, :1]
@@ -228,7 +228,7 @@ def _pose(
     unknowns: _Unknowns, body: BodyModel, landmarks_of: LandmarkRegressor, camera: PinholeCamera
 ) -> _Body:
     rotmat = rot6d_to_rotmat(unknowns.pose6d)
-    betas = unknowns.betas[None].expand(len(rotmat), -1)
+    betas = unknowns.betas[None]
     posed = body.pose(rotmat, betas)
     place = (unknowns.pelvis_m - posed.joints[:, 0])[:, None]
     landmarks = landmarks_of(posed, betas) + place
