@@ -188,7 +188,6 @@ def render_video(
     max_width_px: int = 1920,
     source: Path | None = None,
     on_progress: OnProgress | None = None,
-    watch: Stopwatch | None = None,
 ) -> Path:
     """Draw the bodies of a result over its video.
 
@@ -206,7 +205,6 @@ def render_video(
         max_width_px: Shrink wider videos.
         source: The input video, when it is no longer where the result says.
         on_progress: Called with the stage, frames done, and frames in all.
-        watch: Counts the time of ``decode``, ``body``, ``draw`` and ``encode``.
 
     Raises:
         DtsVibeError: The source or the target, the renderer or an option.
@@ -230,7 +228,6 @@ def render_video(
             renderer=drawer,
             source=source,
             on_frame=lambda done: progress("draw", done, len(motion.time_s)),
-            watch=watch,
         )
     return out_path
 
@@ -277,17 +274,17 @@ def run(
     Raises:
         DtsVibeError: Whatever a user can mend; then nothing is left half-written.
     """
-    look: dict[str, Any] = {
-        "layout": layout,
-        "view": view,
-        "opacity": opacity,
-        "wireframe": wireframe,
-        "show_ids": show_ids,
-        "max_width_px": max_width_px,
-    }
     # a mistake in how it shall look is told before the work, not after it
-    _overlay_options(**look)
+    options = _overlay_options(
+        layout=layout,
+        view=view,
+        opacity=opacity,
+        wireframe=wireframe,
+        show_ids=show_ids,
+        max_width_px=max_width_px,
+    )
     check_renderer(renderer)
+    progress = on_progress or _silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
         if str(source).startswith("webcam:"):
@@ -305,14 +302,14 @@ def run(
             watch = Stopwatch()
             with watch("render"):
                 opened = drawer()
-                render_video(
+                draw_video(
                     motion,
+                    body,
                     paths.overlay,
-                    body_model=body,
+                    options=options,
                     renderer=opened,
-                    on_progress=on_progress,
+                    on_frame=lambda done: progress("draw", done, len(motion.time_s)),
                     watch=watch,
-                    **look,
                 )
             written.insert(0, paths.overlay)
             seconds = added(report.seconds, watch.seconds)
