@@ -4,6 +4,8 @@ A command is imported when it is named or listed, and imports the heavy rest whe
 ``dtsvibe --help`` answers at once.
 """
 
+import atexit
+import gc
 from importlib import import_module
 from typing import Final
 
@@ -38,3 +40,5 @@ def main() -> None:
 
     Works offline and without a GPU. Each command has its own --help.
     """  # noqa: D301 (click reads \b)
+    # else Python looks through all that torch has brought before it leaves: a second
+    atexit.register(gc.freeze)

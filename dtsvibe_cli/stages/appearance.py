@@ -10,7 +10,6 @@ from typing import Final
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.ndimage import convolve1d
 
 from dtsvibe_cli.geometry.boxes import clip
 from dtsvibe_cli.geometry.joints import COCO17
@@ -27,7 +26,6 @@ _TORSO: Final = [
     COCO17.index(name) for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 ]
 _MIN_KEYPOINT_SCORE: Final = 0.2
-_SHARED: Final = np.array([0.25, 0.5, 0.25])
 
 
 def torso_histogram(
@@ -54,11 +52,16 @@ def torso_histogram(
     colours = np.bincount(colour_bin, minlength=48).reshape(12, 4)
     greys = np.bincount(brightness[~coloured] // 32, minlength=8)
     # Neighbouring bins share, so that a little more light does not make a new colour.
-    colours = convolve1d(colours.astype(np.float64), _SHARED, axis=0, mode="wrap")
-    histogram[:48] = convolve1d(colours, _SHARED, axis=1, mode="nearest").ravel()
-    histogram[48:] = convolve1d(greys.astype(np.float64), _SHARED, mode="nearest")
+    colours = _shared(np.pad(colours, ((1, 1), (0, 0)), "wrap"))
+    histogram[:48] = _shared(np.pad(colours.T, ((1, 1), (0, 0)), "edge")).T.ravel()
+    histogram[48:] = _shared(np.pad(greys, 1, "edge"))
     histogram /= histogram.sum()
     return histogram
+
+
+def _shared(padded: np.ndarray) -> Float[np.ndarray, "..."]:
+    """Each bin keeps half, and has a quarter of either neighbour, along the first axis."""
+    return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
 
 
 def likeness(first: Float[np.ndarray, "56"], second: Float[np.ndarray, "56"]) -> float:

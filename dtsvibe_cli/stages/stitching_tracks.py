@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 
 from dtsvibe_cli.datatypes import Track
 from dtsvibe_cli.geometry.boxes import sizes
@@ -114,6 +113,10 @@ def _join(
     max_gap_s: float,
 ) -> tuple[list[tuple[int, ...]], list[TrackDecision]]:
     """Chains of tracks that are one person, by first frame, and why each link was made."""
+    if len(tracks) < 2:
+        return [(track.track_id,) for track in tracks], []
+    from scipy.optimize import linear_sum_assignment  # half a second, for which one has no use
+
     costs = np.full((len(tracks), len(tracks)), _IMPOSSIBLE)
     for i, first in enumerate(tracks):
         for j, second in enumerate(tracks):

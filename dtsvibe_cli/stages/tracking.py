@@ -20,7 +20,6 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 
 from dtsvibe_cli.datatypes import Detections, Frame
 from dtsvibe_cli.errors import ConfigError
@@ -147,6 +146,8 @@ class _UltralyticsTracker:
             pad(np.stack([boxes[inner_id] for inner_id in new]), _RECOVERY_GROWTH),
             pad(np.stack([self._last_boxes[inner_id] for inner_id in lost]), _RECOVERY_GROWTH),
         )
+        from scipy.optimize import linear_sum_assignment  # half a second, and seldom needed
+
         pairs = zip(*linear_sum_assignment(-overlaps), strict=True)
         return {new[i]: lost[j] for i, j in pairs if overlaps[i, j] > _RECOVERY_MIN_IOU}
 
