@@ -1,30 +1,38 @@
-"""The paper's losses (equations 3 to 6), and what the ``lite`` recipe adds.
+"""The paper's losses (equations 3 to 9), and what the ``lite`` recipe adds.
 
-``squared`` is the paper's form, with its lambda = (300, 200, 120). The ``lite`` recipe takes
+``squared`` is the paper's form, with its lambda = (300, 200, 120, 60). The ``lite`` recipe takes
 distances instead of their squares, so that a few hopeless frames (hidden, swapped) do not rule the
-fit, and compares velocities too.
+fit, and compares velocities too. Every term is the mean over what is labelled: what has no label
+adds nothing, and does not dilute the rest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.training.batches import TrainingBatch
+from dtsvibe_cli.training.flow_loss import flow_error
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the terms."""
+    """Weights of the terms; 0 leaves a term out."""
 
     joints_3d: float = 300.0
     joints_2d: float = 200.0
     smpl: float = 120.0
+    betas: float = 0.02
+    """Of shape within ``smpl``, beside the mean over 24 joints of the pose."""
     velocity: float = 0.0
+    adversarial: float = 0.0
+    """Of the motion discriminator's opinion (equation 7), which is trained when this is not 0."""
+    flow: float = 0.0
+    """Of 2D joints that do not move as the flow does (equation 9): for the refinement stage."""
     form: Literal["squared", "distance"] = "squared"
 
 
@@ -36,7 +44,10 @@ class Losses:
     joints_2d: Float[Tensor, ""]
     smpl: Float[Tensor, ""]
     velocity: Float[Tensor, ""]
+    flow: Float[Tensor, ""]
+    adversarial: Float[Tensor, ""]
     mpjpe_mm: Float[Tensor, ""]
+    """NaN in a batch without 3D labels."""
 
     def total(self, weights: LossWeights) -> Float[Tensor, ""]:
         """Equation 3, divided by the 3D weight so that its size does not depend on the units."""
@@ -46,7 +57,15 @@ class Losses:
             + weights.smpl * self.smpl
             + weights.velocity * self.velocity
         )
+        if weights.flow:
+            weighted = weighted + weights.flow * self.flow
+        if weights.adversarial:
+            weighted = weighted + weights.adversarial * self.adversarial
         return weighted / weights.joints_3d
+
+    def numbers(self) -> dict[str, float]:
+        """Every term by name, for logs."""
+        return {f.name: float(getattr(self, f.name).detach()) for f in fields(self)}
 
 
 def predicted_joints(theta: Theta, body: BodyModel) -> Float[Tensor, "window time 24 3"]:
@@ -64,24 +83,50 @@ def project_weak_perspective(
     return camera[..., None, :1] * (joints[..., :2] + camera[..., None, 1:])
 
 
+def labelled_mean(
+    values: Float[Tensor, "*batch"], weight: Float[Tensor, "*batch"] | Bool[Tensor, "*batch"]
+) -> Float[Tensor, ""]:
+    """Mean over what has a weight; 0 when nothing has."""
+    weight = weight.to(values.dtype)
+    return (values * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
 def compute_losses(
-    theta: Theta, batch: TrainingBatch, body: BodyModel, weights: LossWeights
+    theta: Theta,
+    batch: TrainingBatch,
+    body: BodyModel,
+    weights: LossWeights,
+    adversarial: Float[Tensor, ""] | None = None,
 ) -> Losses:
-    """All terms of one batch."""
+    """All terms of one batch; the flow's only where it has a weight.
+
+    ``adversarial`` is what the discriminator says of the poses, None without one.
+    """
     joints = predicted_joints(theta, body)
     projected = project_weak_perspective(joints, theta.camera)
     betas = batch.betas[:, None].expand_as(theta.betas)
     pose_error = (theta.full_pose - batch.full_pose).flatten(-2)
+    of_joints, of_smpl = batch.joints_m_weight, batch.has_smpl
 
-    def measure(error: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    def measure(
+        error: Float[Tensor, "*batch axis"],
+        weight: Float[Tensor, "*batch"] | Bool[Tensor, "*batch"],
+    ) -> Float[Tensor, ""]:
         squared = error.square().sum(-1)
-        return squared.mean() if weights.form == "squared" else (squared + 1e-8).sqrt().mean()
+        return labelled_mean(
+            squared if weights.form == "squared" else (squared + 1e-8).sqrt(), weight
+        )
 
+    nothing = theta.betas.new_zeros(())
     moved = torch.diff(joints, dim=1) - torch.diff(batch.joints_m, dim=1)
+    pose = measure(pose_error, of_smpl[..., None].expand(*of_smpl.shape, 24))
+    distance = torch.linalg.vector_norm((joints - batch.joints_m).detach(), dim=-1)
     return Losses(
-        joints_3d=measure(joints - batch.joints_m),
-        joints_2d=measure(projected - batch.joints_crop),
-        smpl=measure(pose_error) + 0.02 * measure(theta.betas - betas),
-        velocity=measure(moved),
-        mpjpe_mm=1000 * torch.linalg.vector_norm(joints - batch.joints_m, dim=-1).mean(),
+        joints_3d=measure(joints - batch.joints_m, of_joints),
+        joints_2d=measure(projected - batch.joints_crop, batch.joints_crop_weight),
+        smpl=pose + weights.betas * measure(theta.betas - betas, of_smpl),
+        velocity=measure(moved, of_joints[:, 1:] * of_joints[:, :-1]),
+        flow=measure(*flow_error(projected, batch)) if weights.flow else nothing,
+        adversarial=nothing if adversarial is None else adversarial,
+        mpjpe_mm=1000 * (distance * of_joints).sum() / of_joints.sum(),
     )

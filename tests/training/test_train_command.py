@@ -6,8 +6,9 @@ from motion_files import Bvh, write_random_amc
 
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.models.checkpoint import load_network
-from dtsvibe_cli.training import loop
-from dtsvibe_cli.training.loop import CHECKPOINT, LOG
+from dtsvibe_cli.training import validation
+from dtsvibe_cli.training.checkpointing import CHECKPOINT
+from dtsvibe_cli.training.logs import LOG
 from dtsvibe_cli.weights import read_tensors
 
 TINY_RUN = """
@@ -29,7 +30,7 @@ d_regressor = 8
 
 @pytest.fixture(autouse=True)
 def _short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "NUM_VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(validation, "NUM_VALIDATION_BATCHES", 1)
 
 
 @pytest.fixture

@@ -6,13 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from recorded import body, simulator
+from recorded import bank, body, simulator
 
 from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.models.config import TINY
-from dtsvibe_cli.training import loop
+from dtsvibe_cli.training import validation
+from dtsvibe_cli.training.batches import BatchSource
+from dtsvibe_cli.training.checkpointing import CHECKPOINT
 from dtsvibe_cli.training.config import TrainConfig
-from dtsvibe_cli.training.loop import CHECKPOINT, LOG, Trainer, Validation, learning_rate
+from dtsvibe_cli.training.logs import LOG
+from dtsvibe_cli.training.recipes import PAPER_LOSS
+from dtsvibe_cli.training.trainer import Trainer, TrainingData, learning_rate
+from dtsvibe_cli.training.validation import Validation, validate
 
 CONFIG = TrainConfig(
     model=replace(TINY, window=4, flow_side=8, dropout=0.2),
@@ -24,22 +29,25 @@ CONFIG = TrainConfig(
     seed=7,
 )
 
+PAPER = replace(CONFIG, loss=PAPER_LOSS, discriminator_width=8)
+"""All losses of the paper's first stage, and the discriminator."""
+
 
 @pytest.fixture(autouse=True)
 def _short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "NUM_VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(validation, "NUM_VALIDATION_BATCHES", 1)
 
 
-def trainer(out: Path, config: TrainConfig = CONFIG, workers: int = 0) -> Trainer:
+def trainer(
+    out: Path, config: TrainConfig = CONFIG, workers: int = 0, source: BatchSource | None = None
+) -> Trainer:
     shape = {"window": config.model.window, "flow_side": config.model.flow_side}
-    return Trainer(
-        config,
-        out,
-        train=simulator(**shape),
+    data = TrainingData(
+        train=source or simulator(**shape),
         held_out=simulator(**shape, held_out=True),
-        body=body(),
-        workers=workers,
+        recorded=bank(),
     )
+    return Trainer(config, out, data, body=body(), workers=workers)
 
 
 def assert_same(a: Any, b: Any, at: str = "") -> None:
@@ -73,18 +81,20 @@ def log_rows(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "model"),
+    "config",
     [
-        ("fp32", CONFIG.model),
-        ("bf16", CONFIG.model),
-        ("fp32", replace(CONFIG.model, encoder="gru", regressor="hmr", o_cnn="none")),
+        CONFIG,
+        replace(CONFIG, precision="bf16"),
+        replace(
+            CONFIG, model=replace(CONFIG.model, encoder="gru", regressor="hmr", o_cnn="none")
+        ),
+        PAPER,
     ],
-    ids=["fp32", "bf16", "ablation"],
+    ids=["fp32", "bf16", "ablation", "paper"],
 )
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(
-    tmp_path: Path, precision: Any, model: Any
+    tmp_path: Path, config: TrainConfig
 ) -> None:
-    config = replace(CONFIG, precision=precision, model=model)
     list(trainer(tmp_path / "whole", config).run())
 
     def stop(step: int, _: float) -> None:
@@ -158,9 +168,9 @@ def test_training_learns(tmp_path: Path) -> None:
 def test_validation_is_not_moved_by_training_noise(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     network = run.averaged_network()
-    first = loop.validate(network, run.held_out, run.body)
+    first = validate(network, run.data.held_out, run.body)
     torch.rand(3)
-    assert loop.validate(network, run.held_out, run.body) == first
+    assert validate(network, run.data.held_out, run.body) == first
 
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path: Path) -> None:
