@@ -16,7 +16,8 @@ LOG = "log.csv"
 CURVE = "curve.png"
 BOARD = "tensorboard"
 TERMS: Final = (
-    "joints_3d", "joints_2d", "smpl", "velocity", "flow", "adversarial", "discriminator",
+    "joints_3d", "joints_2d", "smpl", "orientation", "velocity", "flow", "adversarial",
+    "discriminator",
 )  # fmt: skip
 """Terms of the loss, not weighted, as running means over training batches."""
 
