@@ -45,6 +45,19 @@ from dtsvibe_cli.cli._errors import report_errors
     " learning rate, without the discriminator.",
 )
 @click.option(
+    "--image-network",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="ResNet-50 that `dtsvibe prepare` was given for `paper`, so that the finished network can"
+    " look at pictures.",
+)
+@click.option(
+    "--body-model",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="SMPL file that the data was prepared with, if not the built-in body.",
+)
+@click.option(
     "--window",
     type=click.Choice(["8", "16", "32", "64", "128"]),
     metavar="FRAMES",
@@ -79,6 +92,8 @@ def train(
     out: Path,
     config: str | None,
     refine: Path | None,
+    image_network: Path | None,
+    body_model: Path | None,
     window: str | None,
     steps: int | None,
     resume: bool,
@@ -92,7 +107,7 @@ def train(
     dtsvibe train --motion cmu/ --out runs/lite
     dtsvibe train --motion cmu/ --out runs/lite --resume
     dtsvibe train --motion cmu/ --out runs/refined --refine runs/lite
-    dtsvibe train --config paper --data 3dpw/ --data h36m/ --motion amass/ --out runs/paper
+    dtsvibe train --config paper --data prepared/ --motion amass/ --out runs/paper
     torchrun --nproc-per-node 4 -m dtsvibe_cli train --motion cmu/ --out runs/lite
     dtsvibe run dance.mp4 --weights runs/lite/network.safetensors
 
@@ -111,6 +126,8 @@ def train(
             refine=refine,
             steps=steps,
             window=None if window is None else int(window),
+            image_network=image_network,
+            body_model=body_model,
             resume=resume,
             device=device,
             workers=workers,

@@ -32,8 +32,8 @@ class TrainConfig:
     batch_size: int = 64
     """Windows in a batch of each process."""
     mix: dict[str, float] = field(default_factory=dict)
-    """Share of each source in a batch: ``motion`` and the names of the data folders; empty: all
-    the same."""
+    """Share of each source in a batch: ``motion`` and the names of the data sets; empty: all the
+    same."""
     learning_rate: float = 5e-4
     warmup_steps: int = 300
     cooldown: float = 0.35
@@ -47,9 +47,10 @@ class TrainConfig:
     discriminator_learning_rate: float = 5e-4
     discriminator_width: int = 1024
     """Width of the motion discriminator, which is trained where its loss has a weight."""
-    v_cnn_start: str = ""
-    """PyTorch file of the ResNet-50 that made the features of prepared sequences (SPIN's)."""
-    o_cnn_start: str = ""
+    image_network: str = ""
+    """PyTorch file of the ResNet-50 that made the features of prepared sequences (SPIN's): what was
+    given to ``dtsvibe prepare --image-network``."""
+    imagenet_network: str = ""
     """PyTorch file of an ImageNet ResNet-50, as torchvision has it, for the flow stream."""
     seed: int = 0
     validate_every: int = 500
@@ -69,5 +70,5 @@ class TrainConfig:
         """Build from plain values; an unknown or mistyped key is a ConfigError that names it."""
         try:
             return from_dict(cls, values, Config(strict=True, cast=[float]))
-        except DaciteError as error:
+        except (DaciteError, ValueError, TypeError) as error:
             raise ConfigError(f"The training configuration does not fit: {error}.") from error

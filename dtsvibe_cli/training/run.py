@@ -34,6 +34,8 @@ def train(
     refine: Path | None = None,
     steps: int | None = None,
     window: int | None = None,
+    image_network: Path | None = None,
+    body_model: Path | None = None,
     resume: bool = False,
     device: str = "auto",
     workers: int = 1,
@@ -55,6 +57,8 @@ def train(
             discriminator.
         steps: Number of steps, instead of the configuration's.
         window: Frames in a window, instead of the configuration's.
+        image_network: ResNet-50 that made the features of ``data``, instead of the configuration's.
+        body_model: Official SMPL file that ``data`` was prepared with; None for the built-in body.
         resume: Go on from the checkpoint in ``out``.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Processes that draw batches.
@@ -71,16 +75,18 @@ def train(
     first_stage = None if refine is None else finished_run(refine)
     chosen = _choose_config(config, first_stage, started)
     chosen = chosen if steps is None else replace(chosen, steps=steps)
+    if image_network is not None:
+        chosen = replace(chosen, image_network=str(image_network))
     chosen = _with_window(chosen, window, fixed=first_stage is not None or started is not None)
     torch.backends.cudnn.deterministic = True
     with distributed.process_group(choose_device(device)) as own_device:
-        body = load_body_model()
+        body = load_body_model(body_model)
         trainer = Trainer(
             chosen,
             out,
             open_data(chosen, body, motion, data, cache=out / "motion.npz"),
             body=body,
-            network=_start(chosen, first_stage),
+            network=_start(chosen, first_stage) if started is None else None,
             device=own_device,
             workers=workers,
         )
@@ -131,11 +137,11 @@ def _start(config: TrainConfig, first_stage: dict[str, Any] | None) -> DtsVibe:
     if first_stage is not None:
         network.load_state_dict(first_stage["average"])
         return network
-    load_starts(network, config.v_cnn_start, config.o_cnn_start)
-    if network.picture_cnn is not None and not config.v_cnn_start:
+    load_starts(network, config.image_network, config.imagenet_network)
+    if network.picture_cnn is not None and not config.image_network:
         _LOG.warning(
             "V-CNN's convolutions are random: the result cannot be used on video unless "
-            "v_cnn_start names the file whose features the sequences hold."
+            "--image-network is the file whose features the sequences hold."
         )
     return network
 

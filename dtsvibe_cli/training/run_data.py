@@ -21,7 +21,7 @@ MOTION = "motion"
 
 HELD_OUT_FOLDERS = frozenset({"test", "validation"})
 HELD_OUT_EVERY = 20
-"""Of a folder without one of these, every so many-th sequence is held out."""
+"""Of a data set without one of these, every so many-th sequence is held out."""
 
 ACKNOWLEDGEMENT = (
     "Motion from mocap.cs.cmu.edu. The database was created with funding from NSF EIA-0196217."
@@ -52,11 +52,8 @@ def open_data(
     if bank is not None and model.v_cnn == "blazepose":
         train[MOTION] = _simulator(bank.subset(held_out=False), body, model)
         held_out[MOTION] = _simulator(bank.subset(held_out=True), body, model)
-    for folder in data:
-        name = folder.resolve().name
-        if name in train:
-            raise ConfigError(f"Two sources are called {name}: rename a --data folder.")
-        own, other = split_sequences(folder)
+    for name, files in _by_dataset(data).items():
+        own, other = split_sequences(name, files)
         _check_fit(own[0], model)
         train[name] = SequenceBank(own, window=model.window)
         held_out[name] = SequenceBank(other, window=model.window)
@@ -74,20 +71,33 @@ def open_data(
     )
 
 
-def split_sequences(folder: Path) -> tuple[list[Path], list[Path]]:
+def _by_dataset(folders: Sequence[Path]) -> dict[str, list[tuple[Path, bool]]]:
+    """Sequences of all folders by the name of their data set, and whether each is held out."""
+    found: dict[str, list[tuple[Path, bool]]] = {}
+    for folder in folders:
+        for path in sequence_files(folder):
+            apart = bool(HELD_OUT_FOLDERS & set(path.relative_to(folder).parts[:-1]))
+            found.setdefault(read_sequence(path).dataset, []).append((path, apart))
+    if MOTION in found:
+        raise ConfigError(f"No data set can be called '{MOTION}': that is the motion of --motion.")
+    return found
+
+
+def split_sequences(
+    dataset: str, files: Sequence[tuple[Path, bool]]
+) -> tuple[list[Path], list[Path]]:
     """Files to train on, and files that are held out.
 
     Raises:
         DataError: One of the two would be empty.
     """
-    files = sequence_files(folder)
-    apart = [path for path in files if HELD_OUT_FOLDERS & set(path.relative_to(folder).parts[:-1])]
-    held_out = apart or files[::HELD_OUT_EVERY]
-    train = [path for path in files if path not in set(held_out)]
+    paths = [path for path, _ in files]
+    held_out = [path for path, apart in files if apart] or paths[::HELD_OUT_EVERY]
+    train = [path for path in paths if path not in set(held_out)]
     if not train:
         raise DataError(
-            f"{folder} needs at least two sequences, one of them outside folders named "
-            f"{' and '.join(sorted(HELD_OUT_FOLDERS))}: the others are only validated on."
+            f"{dataset} needs at least two sequences, one of them outside folders named "
+            f"{' and '.join(sorted(HELD_OUT_FOLDERS))}: those are only validated on."
         )
     return train, held_out
 
@@ -96,7 +106,7 @@ def say_data(motion: Path | None, data: Sequence[Path]) -> str:
     """What a weights file says of its data."""
     parts = [] if motion is None else [ACKNOWLEDGEMENT]
     if data:
-        parts.append(f"Prepared sequences: {', '.join(path.resolve().name for path in data)}.")
+        parts.append(f"Prepared sequences of {', '.join(_by_dataset(data))}.")
     return " ".join(parts)
 
 

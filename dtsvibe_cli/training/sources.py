@@ -35,7 +35,7 @@ class Mixture:
         if mix and set(mix) != set(sources):
             raise ConfigError(
                 f"The mix names {', '.join(sorted(mix))}, but there is {', '.join(sorted(sources))}"
-                ": motion is that of --motion, the others are the names of the --data folders."
+                ": motion is that of --motion, the others are the data sets of --data."
             )
         shares = np.array([mix.get(name, 1.0) if mix else 1.0 for name in sources])
         if (shares < 0).any() or not shares.any():
