@@ -89,6 +89,7 @@ def test_gradients_are_those_of_both_batches_together(
             torch.testing.assert_close(value, both, atol=2e-4, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_command(tmp_path: Path) -> None:
     write_random_amc(tmp_path / "motion" / "walks", "07_01", frames=40, seed=0)
     (tmp_path / "motion" / "test").mkdir()

@@ -13,7 +13,7 @@ from dtsvibe_cli.models.backbone import ResNet50Backbone
 from dtsvibe_cli.models.checkpoint import load_network
 from dtsvibe_cli.training import validation
 from dtsvibe_cli.training.checkpointing import CHECKPOINT
-from dtsvibe_cli.training.logs import CURVE, LOG
+from dtsvibe_cli.training.logs import LOG
 from dtsvibe_cli.training.run_data import split_sequences
 from dtsvibe_cli.training.sequences import sequence_files, write_sequence
 from dtsvibe_cli.weights import read_tensors
@@ -242,14 +242,9 @@ def test_features_of_pictures_are_trained_on(motion: Path, tmp_path: Path) -> No
     out, network = tmp_path / "run", ["--image-network", tmp_path / "spin.pt"]
     result = train(motion, out, "--data", data, "--config", config, *network)
     assert result.exit_code == 0, result.output
-    assert (
-        "motion"
-        not in (about := read_tensors(out / "network.safetensors")[1]["about"])["config"]["mix"]
-    )
     trained = load_network(out / "network.safetensors")
     convolution = trained.v_cnn.cnn.layer4[2].conv3.weight
     torch.testing.assert_close(convolution, torch.full_like(convolution, 0.125), atol=1e-3, rtol=0)
-    assert "made_up" in about["data"]
 
 
 def test_data_prepared_for_another_network_is_one_sentence(data: Path, tmp_path: Path) -> None:
@@ -276,12 +271,3 @@ def test_sequences_in_a_folder_named_validation_are_held_out(tmp_path: Path) -> 
     own, held_out = split_sequences("made_up", files)
     assert [path.stem for path in own] == ["person0", "person1", "person2"]
     assert [path.stem for path in held_out] == ["person3"]
-
-
-def test_the_curve_of_a_run_is_drawn_from_its_log(
-    motion: Path, config: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("matplotlib")
-    out = tmp_path / "run"
-    assert train(motion, out, "--config", config).exit_code == 0
-    assert (out / CURVE).stat().st_size > 1000
