@@ -34,6 +34,8 @@ class PersonReport:
     """Frames in which the pose network had left and right confused, mended."""
     swapped_keypoints: int
     """Frames in which the detector had."""
+    swapped_limbs: int
+    """Frames in which either had only arms or legs confused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def _person_report(made: MadeMotion) -> PersonReport:
         num_filled_frames=int((~made.person.observed).sum()),
         swapped_landmarks=made.swapped_landmarks,
         swapped_keypoints=made.swapped_keypoints,
+        swapped_limbs=made.swapped_limbs,
     )
 
 
