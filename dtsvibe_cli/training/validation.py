@@ -10,13 +10,14 @@ from torch import Tensor
 from dtsvibe_cli.evaluation.metrics import pa_mpjpe
 from dtsvibe_cli.models.dts_vibe import DtsVibe
 from dtsvibe_cli.smpl import BodyModel
-from dtsvibe_cli.training.batches import BatchSource
+from dtsvibe_cli.training.batches import BatchSource, TrainingBatch
 from dtsvibe_cli.training.losses import labelled_mean, predicted_joints
 
 VALIDATION_SEED = 2**40
 NUM_VALIDATION_BATCHES = 6
 VALIDATION_WINDOWS = 64
 """In each of these batches."""
+WINDOWS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,7 @@ def validate(network: DtsVibe, held_out: BatchSource, body: BodyModel) -> Valida
     with torch.inference_mode():
         for k in range(NUM_VALIDATION_BATCHES):
             batch = held_out.batch(VALIDATION_WINDOWS, VALIDATION_SEED + k, vary=False).to(device)
-            theta = network(batch.appearance, network.flow_features(batch.flow), batch.valid)
-            joints, labelled = predicted_joints(theta, body), batch.joints_m_weight > 0
+            joints, labelled = _joints(network, batch, body), batch.joints_m_weight > 0
             errors.append(
                 (
                     _position_error(joints, batch.joints_m, labelled & batch.valid[..., None]),
@@ -50,6 +50,24 @@ def validate(network: DtsVibe, held_out: BatchSource, body: BodyModel) -> Valida
             )
     mean = [1000 * _mean(list(column)) for column in zip(*errors, strict=True)]
     return Validation(mpjpe_mm=mean[0], pa_mpjpe_mm=mean[1], accel_mm=mean[2])
+
+
+def _joints(
+    network: DtsVibe, batch: TrainingBatch, body: BodyModel
+) -> Float[Tensor, "window time 24 3"]:
+    """Predicted joints; a few windows at a time, since convolutions of fine flow are large."""
+    parts = zip(
+        batch.appearance.split(WINDOWS_AT_ONCE),
+        batch.flow.split(WINDOWS_AT_ONCE),
+        batch.valid.split(WINDOWS_AT_ONCE),
+        strict=True,
+    )
+    return torch.cat(
+        [
+            predicted_joints(network(appearance, network.flow_features(flow), valid), body)
+            for appearance, flow, valid in parts
+        ]
+    )
 
 
 def _mean(values: list[float]) -> float:
