@@ -34,12 +34,17 @@ def load_starts(network: DtsVibe, v_cnn: str, o_cnn: str) -> None:
     Raises:
         WeightsError: A file is missing, or holds no ResNet-50.
     """
-    if v_cnn and isinstance(network.v_cnn, ResNet50Backbone):
-        state = _resnet_state(v_cnn, set(network.v_cnn.cnn.state_dict()))
-        network.v_cnn.cnn.load_state_dict(state)
-    if o_cnn and isinstance(network.o_cnn, ResNet50FlowEncoder):
-        names = set(network.o_cnn.cnn.state_dict())
-        network.o_cnn.load_imagenet(_resnet_state(o_cnn, names))
+    file = v_cnn
+    try:
+        if v_cnn and isinstance(network.v_cnn, ResNet50Backbone):
+            state = _resnet_state(v_cnn, set(network.v_cnn.cnn.state_dict()))
+            network.v_cnn.cnn.load_state_dict(state)
+        file = o_cnn
+        if o_cnn and isinstance(network.o_cnn, ResNet50FlowEncoder):
+            names = set(network.o_cnn.cnn.state_dict())
+            network.o_cnn.load_imagenet(_resnet_state(o_cnn, names))
+    except RuntimeError as error:
+        raise WeightsError(f"{file} holds no ResNet-50: its layers have other sizes.") from error
 
 
 def _resnet_state(file: str, names: set[str]) -> dict[str, Tensor]:

@@ -146,7 +146,8 @@ class Trainer:
         self.network.load_state_dict(saved["network"])
         self.average = {key: value.to(self.device) for key, value in saved["average"].items()}
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved.get("scaler", {}))
+        if saved.get("scaler"):  # empty unless it was in use
+            self.scaler.load_state_dict(saved["scaler"])
         if self.adversary is not None and "adversary" in saved:
             self.adversary.load_state_dict(saved["adversary"])
         self.step, self.minutes = saved["step"], saved["minutes"]

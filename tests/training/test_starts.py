@@ -83,3 +83,12 @@ def test_a_file_of_something_else_is_named(
         torch.save(content, path)
     with pytest.raises(WeightsError, match=message):
         load_starts(network, str(path), "")
+
+
+def test_a_smaller_network_under_the_same_names_is_refused(
+    tmp_path: Path, network: DtsVibe, resnet: dict[str, Tensor]
+) -> None:
+    torch.save(resnet | {"conv1.weight": torch.zeros(8, 3, 7, 7)}, tmp_path / "small.pt")
+    for files in ((str(tmp_path / "small.pt"), ""), ("", str(tmp_path / "small.pt"))):
+        with pytest.raises(WeightsError, match=r"small\.pt holds no ResNet-50: its layers"):
+            load_starts(network, *files)

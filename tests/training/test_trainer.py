@@ -262,6 +262,26 @@ def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
         trainer(tmp_path, replace(CONFIG, precision="fp16"))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_trains_and_takes_up_a_run_again(tmp_path: Path, precision: Any) -> None:
+    config = replace(PAPER, precision=precision)
+    data = trainer(tmp_path).data
+
+    def on_gpu(steps: int) -> Trainer:
+        return Trainer(
+            replace(config, steps=steps), tmp_path, data, body=body(), device="cuda", workers=0
+        )
+
+    (first,) = on_gpu(2).run()
+    second = on_gpu(4)
+    assert second.resume()
+    assert second.step == 2
+    (last,) = second.run()
+    assert last.mpjpe_mm != first.mpjpe_mm
+    assert second.scaler.is_enabled() == (precision == "fp16")
+
+
 @pytest.mark.parametrize("window", [8, 16, 32, 64, 128])
 def test_windows_of_any_length_can_be_trained(tmp_path: Path, window: int) -> None:
     """And the weights file says how long they are."""
