@@ -1,5 +1,6 @@
 """``dtsvibe train``: train the network on recorded motion, prepared videos, or both."""
 
+import os
 from pathlib import Path
 
 import click
@@ -117,7 +118,8 @@ def train(
     """  # noqa: D301
     from dtsvibe_cli.training.run import train as train_network
 
-    with progress_bars(quiet=quiet) as on_progress:
+    speaks = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one speaks for all
+    with progress_bars(quiet=quiet or not speaks) as on_progress:
         written = train_network(
             out,
             motion=motion,

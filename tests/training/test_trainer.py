@@ -316,7 +316,7 @@ def test_without_tensorboard_a_run_says_so_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="dtsvibe_cli"):
         assert len(list(trainer(tmp_path, replace(CONFIG, steps=1)).run())) == 1
     assert "Nothing is written for TensorBoard" in caplog.text
     assert not (tmp_path / BOARD).exists()
