@@ -26,7 +26,10 @@ ARMS: Final = ("elbow", "wrist")
 LEGS: Final = ("knee", "ankle")
 """Joints of the limbs that are compared; hands and feet go with them."""
 
-_ENDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {ARMS: ("pinky", "index", "thumb"), LEGS: ("heel", "foot_index")}
+_ENDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
+    ARMS: ("pinky", "index", "thumb"),
+    LEGS: ("heel", "foot_index"),
+}
 
 _MAX_DISTANCE: Final = 0.12
 """Distances count up to this fraction of the body's size."""
