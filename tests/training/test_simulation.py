@@ -144,13 +144,13 @@ def test_left_and_right_are_swapped_for_a_while_with_front_and_back() -> None:
     swapped = mirrored < as_is
     assert 0.1 < float(swapped.any(1).float().mean()) < 0.3
     changes = torch.diff(swapped.int(), dim=1).abs().sum(1)
-    assert int(changes.max()) <= 2  # one spell in a window
+    assert float(changes[swapped.any(1)].float().mean()) < 3  # spells, not single frames
     for frames, expected in (
         (swapped, world[:, :, MIRROR] * torch.tensor([1.0, 1.0, -1.0])),
         (~swapped, world),
     ):
         error = (noise.world_m - expected)[frames].abs()
-        assert float(error.median(1).values.median(0).values.max()) < 0.25
+        assert float(error.median(1).values.median(0).values.max()) < 0.35
 
 
 def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more() -> None:
@@ -160,7 +160,7 @@ def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more(
     assert 0.005 < float(error.median()) < 0.03
     doubted = noise.visibility < 0.5
     assert 0.05 < float(doubted.float().mean()) < 0.4
-    assert error[doubted].median() > 2 * error[~doubted].median()
+    assert error[doubted].median() > 1.4 * error[~doubted].median()  # hidden ones are believed too
     assert 0 <= float(noise.visibility.min()) <= float(noise.visibility.max()) <= 1
 
 
