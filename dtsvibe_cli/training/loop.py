@@ -18,9 +18,10 @@ from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.evaluation.metrics import acceleration_error, pa_mpjpe
 from dtsvibe_cli.models.dts_vibe import DtsVibe, Theta, build
 from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.training.batches import TrainingBatch
 from dtsvibe_cli.training.config import TrainConfig
 from dtsvibe_cli.training.losses import compute_losses, predicted_joints
-from dtsvibe_cli.training.simulation import Simulator, TrainingBatch
+from dtsvibe_cli.training.simulation import Simulator
 
 _LOG = logging.getLogger(__name__)
 

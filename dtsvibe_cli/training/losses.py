@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.smpl import BodyModel
-from dtsvibe_cli.training.simulation import TrainingBatch
+from dtsvibe_cli.training.batches import TrainingBatch
 
 
 @dataclass(frozen=True, kw_only=True)

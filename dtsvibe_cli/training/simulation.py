@@ -4,7 +4,7 @@ Landmarks are projected and corrupted, flow is drawn from vertex motion: no imag
 every batch is new. A batch is a function of its seed, so training resumes exactly.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,31 +15,13 @@ from torch import Tensor
 from dtsvibe_cli.landmarks import LandmarkRegressor
 from dtsvibe_cli.models.backbone import landmark_features
 from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.training.batches import TrainingBatch
 from dtsvibe_cli.training.flow_simulation import splat_flow
 from dtsvibe_cli.training.motion_bank import MotionBank
 from dtsvibe_cli.training.observation_noise import HIPS, add_noise
 from dtsvibe_cli.training.windows import CleanWindows, draw_windows
 
 NUM_FLOW_VERTICES: Final = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingBatch:
-    """Inputs and targets of a batch of windows."""
-
-    appearance: Float[Tensor, "window time feature"]
-    flow: Float[Tensor, "window time 2 side side"]
-    valid: Bool[Tensor, "window time"]
-    full_pose: Float[Tensor, "window time 24 3 3"]
-    betas: Float[Tensor, "window 10"]
-    joints_m: Float[Tensor, "window time 24 3"]
-    """Relative to the pelvis."""
-    joints_crop: Float[Tensor, "window time 24 2"]
-    """Projected joints in crop coordinates, [-1, 1] over the square."""
-
-    def to(self, device: torch.device | str) -> "TrainingBatch":
-        """The same batch on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 class Simulator:
@@ -87,8 +69,11 @@ class Simulator:
             valid=valid,
             full_pose=clean.full_pose,
             betas=clean.betas,
+            has_smpl=torch.ones_like(valid),
             joints_m=(posed.joints - view.pelvis_m).unflatten(0, (windows, time)),
+            joints_m_weight=torch.ones(windows, time, 24),
             joints_crop=crops.coordinates(view.project(posed.joints)),
+            joints_crop_weight=torch.ones(windows, time, 24),
         )
 
     def _world(

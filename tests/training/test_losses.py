@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 from dtsvibe_cli.models.dts_vibe import Theta
+from dtsvibe_cli.training.batches import TrainingBatch
 from dtsvibe_cli.training.losses import (
     Losses,
     LossWeights,
@@ -14,7 +15,6 @@ from dtsvibe_cli.training.losses import (
     predicted_joints,
     project_weak_perspective,
 )
-from dtsvibe_cli.training.simulation import TrainingBatch
 
 PAPER = LossWeights()
 CAMERA = torch.tensor([0.9, 0.1, -0.2]).expand(3, 5, 3)

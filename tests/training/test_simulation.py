@@ -8,12 +8,14 @@ from torch import Tensor
 
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, SMPL24, SMPL24_MIRROR
 from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
+from dtsvibe_cli.training.batches import TrainingBatch
 from dtsvibe_cli.training.flow_simulation import splat_flow
 from dtsvibe_cli.training.motion_bank import Clip, MotionBank
 from dtsvibe_cli.training.observation_noise import NoisyLandmarks, add_noise
-from dtsvibe_cli.training.simulation import Simulator, TrainingBatch
+from dtsvibe_cli.training.simulation import Simulator
 from dtsvibe_cli.training.windows import draw_windows, looseness
 
+LABELLED = ("has_smpl", "joints_m_weight", "joints_crop_weight")
 MIRROR = list(BLAZEPOSE33_MIRROR)
 
 
@@ -29,7 +31,8 @@ def test_a_batch_is_a_function_of_its_seed(vary: bool) -> None:
     other = tensors(simulator().batch(3, 6, vary=vary))
     for name, value in first.items():
         assert torch.equal(value, again[name]), name
-        assert name == "valid" or not torch.equal(value, other[name]), name
+        may_agree = name in ("valid", *LABELLED)
+        assert may_agree or not torch.equal(value, other[name]), name
 
 
 @pytest.mark.parametrize("vary", [True, False])
@@ -38,10 +41,12 @@ def test_a_batch_has_the_shapes_the_network_takes(vary: bool) -> None:
     shapes = {name: tuple(value.shape) for name, value in tensors(batch).items()}
     assert shapes == {
         "appearance": (4, 7, LANDMARK_FEATURES), "flow": (4, 7, 2, 12, 12), "valid": (4, 7),
-        "full_pose": (4, 7, 24, 3, 3), "betas": (4, 10), "joints_m": (4, 7, 24, 3),
-        "joints_crop": (4, 7, 24, 2),
+        "full_pose": (4, 7, 24, 3, 3), "betas": (4, 10), "has_smpl": (4, 7),
+        "joints_m": (4, 7, 24, 3), "joints_m_weight": (4, 7, 24),
+        "joints_crop": (4, 7, 24, 2), "joints_crop_weight": (4, 7, 24),
     }  # fmt: skip
     assert all(value.isfinite().all() for value in tensors(batch).values())
+    assert all(tensors(batch)[name].all() for name in LABELLED)  # all labels are simulated
 
 
 def test_windows_of_one_frame_are_possible() -> None:
