@@ -17,7 +17,10 @@ class TrainingBatch:
 
     appearance: Float[Tensor, "window time feature"]
     flow: Float[Tensor, "window time 2 side side"]
-    """Into each frame, in crop sides."""
+    """Into each frame, in crop sides, under that frame's crop."""
+    to_crop_before: Float[Tensor, "window time 2 3"]
+    """From a frame's crop coordinates to those of the crop before, as ``A @ (x, y, 1)``: where the
+    same place of the picture lies; the identity in the first frame."""
     valid: Bool[Tensor, "window time"]
     """Frames in which the person was seen."""
     full_pose: Float[Tensor, "window time 24 3 3"]
