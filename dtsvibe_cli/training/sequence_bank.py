@@ -198,6 +198,19 @@ def _appearance(rows: TrainingSequence) -> Float[Tensor, "time feature"]:
     )
 
 
+def _to_crop_before(
+    crops_cxcysa: Float[Tensor, "window time 4"],
+) -> Float[Tensor, "window time 2 3"]:
+    """From each frame's crop coordinates to those of the crop before."""
+    before = torch.cat([crops_cxcysa[:, :1], crops_cxcysa[:, :-1]], 1)
+    side_before = before[..., 2:3].clamp_min(1)
+    scale = crops_cxcysa[..., 2:3] / side_before
+    shift = (crops_cxcysa[..., :2] - before[..., :2]) / side_before * 2
+    step = torch.cat([scale[..., None] * torch.eye(2), shift[..., None]], -1)
+    step[:, 0] = torch.eye(2, 3)
+    return step
+
+
 def _stack(windows: list[_Window]) -> TrainingBatch:
     def stacked(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(window.rows, name) for window in windows]))
@@ -208,6 +221,7 @@ def _stack(windows: list[_Window]) -> TrainingBatch:
     return TrainingBatch(
         appearance=appearance * valid[..., None],
         flow=stacked("flow").float() * valid[..., None, None, None],
+        to_crop_before=_to_crop_before(stacked("crops_cxcysa")),
         valid=valid,
         full_pose=rotvec_to_rotmat(stacked("full_pose_rotvec")),
         betas=stacked("betas"),

@@ -39,9 +39,10 @@ class TrainingSequence:
     """Such as ``3dpw``."""
     rate_hz: float
     crops_cxcysa: Float32[np.ndarray, "frame 4"]
-    """Centre x, y and side in pixels, lean in radians, as in ``Observations``."""
+    """Centre x, y and side in pixels, lean in radians, as in ``Observations``; interpolated where
+    the person was not observed."""
     seen: Bool[np.ndarray, " frame"]
-    """False where the person was not observed; then the inputs are zero."""
+    """False where the person was not observed; then the inputs but ``crops_cxcysa`` are zero."""
     landmarks_crop: Float32[np.ndarray, "frame 33 2"]
     visibility: Float32[np.ndarray, "frame 33"]
     world_landmarks_m: Float32[np.ndarray, "frame 33 3"]

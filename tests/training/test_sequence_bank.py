@@ -191,6 +191,20 @@ def test_flow_follows_what_moves_not_the_place() -> None:
     assert across[0, 6, 6] == pytest.approx(0)  # where it was before both
 
 
+@pytest.mark.parametrize("vary", [False, True])
+def test_places_are_carried_to_the_crop_before(tmp_path: Path, vary: bool) -> None:
+    """Of a place of the picture that does not move, mirrored and at any rate."""
+    sequence = moving(30)
+    joints = sequence.joints_crop.copy()
+    centre, side = sequence.crops_cxcysa[:, :2], sequence.crops_cxcysa[:, 2:3]
+    joints[:, 0] = (np.array([70, 55]) - centre) / (side / 2)
+    batch = bank(tmp_path, replace(sequence, joints_crop=joints)).batch(20, 0, vary=vary)
+    assert torch.equal(batch.to_crop_before[:, 0], torch.eye(2, 3).expand(20, -1, -1))
+    step, place = batch.to_crop_before[:, 1:], batch.joints_crop[:, :, 0, :, None]
+    before = step[..., :2] @ place[:, 1:] + step[..., 2:]
+    torch.testing.assert_close(before, place[:, :-1])
+
+
 def test_no_flow_comes_from_before_the_start_or_over_a_gap() -> None:
     sequence = moving()
     seen = sequence.seen.copy()
