@@ -23,12 +23,26 @@ def read_arrays(content: bytes, keys: Sequence[str]) -> dict[str, np.ndarray]:
         ValueError: it is damaged or no pickle at all.
     """
     try:
-        loaded = _BodyUnpickler(io.BytesIO(content), encoding="latin1").load()
-        if not isinstance(loaded, dict):
-            raise TypeError("it holds no dictionary")
+        loaded = read_dictionary(content)
         return {key: np.asarray(_plain(loaded[key])) for key in keys if key in loaded}
     except _DAMAGED as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def read_dictionary(content: bytes) -> dict[Any, Any]:
+    """A pickled dictionary of arrays, numbers, texts, and lists and dictionaries of such.
+
+    Raises:
+        RefusedPickleError: as :func:`read_arrays`.
+        ValueError: it is damaged or no pickle at all.
+    """
+    try:
+        loaded = _BodyUnpickler(io.BytesIO(content), encoding="latin1").load()
+        if not isinstance(loaded, dict):
+            raise TypeError("it holds no dictionary")
+    except _DAMAGED as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    return loaded
 
 
 class RefusedPickleError(Exception):
