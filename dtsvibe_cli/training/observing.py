@@ -64,9 +64,9 @@ class LabelledPerson:
     def __call__(self, frame: Frame) -> Detections:
         """The labelled box; nobody where it is not known."""
         box = self._boxes[frame.index : frame.index + 1]
-        found = self._detector(frame)
         if not np.isfinite(box).all():
             return Detections(boxes_xyxy=np.zeros((0, 4)), scores=np.zeros(0))
+        found = self._detector(frame)
         keypoints, score = np.zeros((1, 17, 3)), 1.0
         if len(found.boxes_xyxy):
             overlap = iou(box, found.boxes_xyxy.astype(np.float64))[0]

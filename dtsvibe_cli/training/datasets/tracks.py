@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -23,6 +23,7 @@ BOX_MARGIN: Final = 0.12
 MIN_POINTS_OF_A_BOX: Final = 4
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """Pictures of one size, in order; can be gone through again and again."""
 
