@@ -147,7 +147,7 @@ def pelvis_from_torso(
     rest_hips = [rest[:, SMPL24.index(name)] for name in _HIPS[1]]
     rest_shoulders = [rest[:, SMPL24.index(name)] for name in _SHOULDERS]
     origin, axes = _torso(rest_hips, rest_shoulders)
-    offset = axes[0].T @ (rest[0, 0] - origin[0])
+    offset = np.linalg.solve(axes[0], rest[0, 0] - origin[0])
     origin, axes = _torso(
         [points[:, names.index(name)] for name in hips],
         [points[:, names.index(name)] for name in _SHOULDERS],
@@ -178,7 +178,10 @@ def _joints_in_picture(
     if track.joints_2d is not None:
         labels = track.joints_2d
         return to_smpl24(labels.points, labels.weight, labels.names)
-    if track.camera is None:
+    placed = track.joints_3d is not None or (
+        track.smpl is not None and track.smpl.pelvis_m is not None
+    )
+    if track.camera is None or not placed:
         return np.zeros((*space.shape[:2], 2)), np.zeros(space.shape[:2])
     ahead = space[..., 2] > 0.1
     depth = np.where(ahead, space[..., 2], 1)[..., None]

@@ -104,7 +104,9 @@ class Eyes:
     def observe(
         self, track: LabelledTrack, on_frame: Callable[[], None] = lambda: None
     ) -> Observations | None:
-        """What is seen of a labelled person; None when the person is nowhere.
+        """What is seen of a labelled person, some of whose boxes are known.
+
+        None when the pictures end before the person comes.
 
         Raises:
             VideoError: A picture cannot be read.
@@ -126,10 +128,12 @@ class Eyes:
 
 
 def _frames(track: LabelledTrack) -> Iterator[Frame]:
-    """The source's pictures up to the last one with a row of labels."""
+    """The source's pictures from the first in which the person's place is known to the last."""
     time_base = 1 / Fraction(track.rate_hz).limit_denominator(1001)
-    for index, rgb in zip(range(len(track.boxes_xyxy)), track.frames, strict=False):
-        yield Frame(index=index, rgb=rgb, pts=index, time_base=time_base)
+    known = np.flatnonzero(np.isfinite(track.boxes_xyxy).all(1))
+    for index, rgb in zip(range(int(known[-1]) + 1), track.frames, strict=False):
+        if index >= known[0]:
+            yield Frame(index=index, rgb=rgb, pts=index, time_base=time_base)
 
 
 def open_eyes(
