@@ -1,6 +1,8 @@
 """What a training step is given: inputs of a batch of windows, and the labels that exist."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,3 +41,18 @@ class TrainingBatch:
     def to(self, device: torch.device | str) -> "TrainingBatch":
         """The same batch on another device."""
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """Anything that gives training batches: simulated motion, prepared sequences, a mixture."""
+
+    def batch(self, size: int, seed: int, *, vary: bool = True) -> TrainingBatch:
+        """``size`` windows, the same for the same seed; ``vary`` off: without augmentation."""
+        ...
+
+
+def concatenate(batches: Sequence[TrainingBatch]) -> TrainingBatch:
+    """The windows of several batches in one."""
+    names = [f.name for f in fields(TrainingBatch)]
+    return TrainingBatch(**{n: torch.cat([getattr(b, n) for b in batches]) for n in names})

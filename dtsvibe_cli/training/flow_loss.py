@@ -14,13 +14,14 @@ def sample_flow(
 
     No gradient reaches ``at``: a joint should follow the flow, not look for a place that suits it.
     """
-    sampled = grid_sample(
+    sampled: Tensor = grid_sample(
         flow.flatten(0, 1).float(),
         at.detach().flatten(0, 1)[:, :, None].float(),
         padding_mode="border",
         align_corners=False,
     )
-    return sampled[..., 0].transpose(1, 2).unflatten(0, flow.shape[:2])
+    at_points: Tensor = sampled[..., 0].transpose(1, 2).unflatten(0, flow.shape[:2])
+    return at_points
 
 
 def carry_back(
