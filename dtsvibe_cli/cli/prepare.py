@@ -33,7 +33,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Choice(["train", "validation", "test"]),
     default="train",
     show_default=True,
-    help="Part of the data set.",
+    help="Part of the data set; all but train go to a folder of that name in DIR, which `dtsvibe"
+    " train` only validates on.",
 )
 @click.option(
     "--limit",
@@ -84,6 +85,7 @@ def prepare(
     dtsvibe prepare posetrack posetrack2018/ --out prepared/
     dtsvibe prepare synthetic examples/ --out prepared/
     dtsvibe prepare h36m h36m/ --out paper/ --config paper --image-network spin.pt
+    dtsvibe train --data prepared/ --out runs/mine
 
     DATASET is one of 3dpw, h36m, 3dhp, instavariety, pennaction, posetrack, synthetic, or ours, a
     folder with a truth.toml as `dtsvibe evaluate` takes it. Everybody labelled is looked at as

@@ -8,25 +8,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.datatypes import Detections, Frame, Observations
-from dtsvibe_cli.errors import ConfigError, WeightsError
+from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.boxes import iou
-from dtsvibe_cli.models.backbone import Backbone, ResNet50Backbone
+from dtsvibe_cli.models.backbone import Backbone
 from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
 from dtsvibe_cli.models.config import ModelConfig
+from dtsvibe_cli.models.dts_vibe import build
 from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
 from dtsvibe_cli.stages.following import follow_people
 from dtsvibe_cli.stages.observation import KEPT_FLOW_SIDE, Observer
 from dtsvibe_cli.stages.tracking import TrackedBox
 from dtsvibe_cli.training.datasets.tracks import LabelledTrack
+from dtsvibe_cli.training.starts import load_starts
 
 DETECT_EVERY: Final = 4
 """As ``dtsvibe run`` looks for people."""
@@ -162,7 +163,9 @@ def open_eyes(
                 f"The configuration '{config.name}' looks at pictures: give its ResNet-50 with "
                 "--image-network, SPIN's checkpoint as in the paper or torchvision's weights."
             )
-        picture_cnn = load_resnet50(image_network).eval().to(device)
+        network = build(config)
+        load_starts(network, str(image_network), "")
+        picture_cnn = network.eval().to(device).picture_cnn
     elif image_network is not None:
         raise ConfigError(f"The configuration '{config.name}' uses no image network: leave it out.")
     return Eyes(
@@ -173,37 +176,3 @@ def open_eyes(
         new_detector=lambda: make_detector("movenet", device=device),
         device=device,
     )
-
-
-def load_resnet50(path: Path) -> ResNet50Backbone:
-    """V-CNN with the convolutions of a checkpoint: SPIN's, or any under torchvision's names.
-
-    Raises:
-        WeightsError: The file cannot be read, or holds no ResNet-50.
-    """
-    backbone = ResNet50Backbone(1)
-    wanted = backbone.cnn.state_dict()
-    try:
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"{path} cannot be read as a checkpoint of PyTorch.") from error
-    for key in ("model", "state_dict"):
-        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
-            stored = stored[key]
-    state = {
-        name.removeprefix("module."): value
-        for name, value in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    missing = [
-        name
-        for name, value in wanted.items()
-        if not name.endswith("num_batches_tracked")
-        and (name not in state or state[name].shape != value.shape)
-    ]
-    if missing:
-        raise WeightsError(
-            f"{path} holds no ResNet-50: {missing[0]} is missing or of another size."
-        )
-    backbone.cnn.load_state_dict({name: state.get(name, value) for name, value in wanted.items()})
-    return backbone

@@ -78,7 +78,8 @@ def prepare(
     Args:
         dataset: One of :data:`~dtsvibe_cli.training.datasets.DATASETS`.
         root: Its folder.
-        out: Folder for the sequences; several data sets may share it.
+        out: Folder for the sequences; several data sets may share it. Parts other than ``train``
+            go to a folder of their name inside, which training only validates on.
         config: Model configuration that will be trained: ``lite`` or ``paper``.
         split: ``train``, ``validation`` or ``test``.
         limit: Stop after so many recordings (files of the data set).
@@ -96,7 +97,8 @@ def prepare(
     chosen = choose_device(device)
     recordings = open_dataset(dataset, root, split)[:limit]
     eyes = open_eyes(model, image_network=image_network, flow=flow, device=chosen)
-    work = _Work(model, eyes, load_body_model(body_model), out, on_progress)
+    folder = out if split == "train" else out / split
+    work = _Work(model, eyes, load_body_model(body_model), folder, on_progress)
     for done, recording in enumerate(recordings):
         on_progress("recordings", done, len(recordings))
         work.take(recording)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from PIL import Image
+from scipy.io import savemat
 from torchvision.models import resnet50
 
 from dtsvibe_cli.cli import main
@@ -19,10 +21,12 @@ from dtsvibe_cli.models.config import LITE, PAPER
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages.flow import shrink_flow
 from dtsvibe_cli.synthetic.truth import load_truth
-from dtsvibe_cli.training.observing import LabelledPerson, load_resnet50, open_eyes
+from dtsvibe_cli.training.datasets.joint_names import PENN13
+from dtsvibe_cli.training.observing import LabelledPerson, open_eyes
 from dtsvibe_cli.training.prepare import Prepared, prepare
 from dtsvibe_cli.training.sequence_bank import SequenceBank
 from dtsvibe_cli.training.sequences import read_sequence, sequence_files
+from dtsvibe_cli.video import read_frames
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 FIRST, LAST = 3, 22
@@ -139,9 +143,9 @@ def test_another_configuration_needs_another_folder(
 def image_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ResNet-50 as SPIN's checkpoint holds it, with layers of its own beside."""
     torch.manual_seed(0)
-    state = {f"module.{name}": value for name, value in resnet50().state_dict().items()}
     path = tmp_path_factory.mktemp("spin") / "spin.pt"
-    torch.save({"model": {**state, "module.fc1.weight": torch.zeros(2, 2)}, "epoch": 3}, path)
+    own = {"fc1.weight": torch.zeros(2, 2)}
+    torch.save({"model": {**resnet50().state_dict(), **own}, "epoch": 3}, path)
     return path
 
 
@@ -169,14 +173,11 @@ def test_the_paper_takes_pictures_and_fine_flow(
     assert 0.7 < fine.std() / kept.std() < 1.4
 
 
-def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_an_image_network_is_given_where_one_is_used(tmp_path: Path) -> None:
     path = tmp_path / "some.pt"
     torch.save({"state_dict": {"conv1.weight": torch.zeros(3)}}, path)
-    with pytest.raises(WeightsError, match=r"holds no ResNet-50: conv1\.weight is missing"):
-        load_resnet50(path)
-    path.write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
-        load_resnet50(path)
+    with pytest.raises(WeightsError, match="holds no ResNet-50"):
+        open_eyes(PAPER, image_network=path)
     with pytest.raises(ConfigError, match="--image-network"):
         open_eyes(PAPER)
     with pytest.raises(ConfigError, match="uses no image network"):
@@ -194,17 +195,17 @@ def test_what_cannot_be_used_is_left_out_with_a_reason(walk: Path, tmp_path: Pat
     video = f'video = "{EXAMPLES / "synthetic_walk.mp4"}"'
     index = INDEX.format(video=EXAMPLES / "synthetic_walk.mp4")
     index += entry.format("short", "short", video) + entry.format("unseen", "walk", "")
+    index += entry.format("beyond the limit", "walk", video)
     (tmp_path / "truth.toml").write_text(index)
-    result = command("ours", tmp_path, "--out", tmp_path / "out", "--device", "cpu")
+    out = tmp_path / "out"
+    result = command("ours", tmp_path, "--out", out, "--device", "cpu", "--limit", 3)
     assert result.exit_code == 0, result.output
     assert "1 sequences written" in result.output
     assert "short/person0 is left out: the person is seen in 6 frames; 16 are" in result.output
-    report = json.loads((tmp_path / "out" / "ours_train.json").read_text())
+    report = json.loads((out / "ours_train.json").read_text())
     assert [each["name"] for each in report["skipped"]] == ["short/person0", "unseen"]
     assert "has no video" in report["skipped"][1]["reason"]
-    only = command("ours", tmp_path, "--out", tmp_path / "new", "--limit", 1, "--device", "cpu")
-    assert "1 sequences written" in only.output
-    assert "0 left out" in only.output
+    assert [path.parent.name for path in sequence_files(out)] == ["walk"]
 
 
 def test_when_nothing_can_be_used_that_is_an_error(walk: Path, tmp_path: Path) -> None:
@@ -266,3 +267,43 @@ def test_labels_of_the_built_in_body_need_it() -> None:
     with np.load(EXAMPLES / "synthetic_walk_truth.npz") as file:
         meta = json.loads(str(file["meta"]))
     assert meta["body_model_sha256"] == load_body_model().sha256
+
+
+def test_parts_that_do_not_train_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    """Penn Action's test part, with the bundled clip's frames as its pictures."""
+    frames = tmp_path / "penn" / "frames" / "0007"
+    frames.mkdir(parents=True)
+    truth = load_truth(EXAMPLES / "synthetic_walk_truth.npz")
+    count = 16
+    video = read_frames(EXAMPLES / "synthetic_walk.mp4")
+    for frame, _ in zip(video, range(count), strict=False):
+        Image.fromarray(frame.rgb).save(frames / f"{frame.index + 1:06d}.jpg")
+    points = np.zeros((count, 13, 2))
+    for column, name in enumerate(PENN13):
+        if name is not None:
+            points[:, column] = truth.joints_px[:count, SMPL24.index(name)]
+    shown = truth.joints_px[:count]
+    labels = tmp_path / "penn" / "labels"
+    labels.mkdir()
+    savemat(
+        labels / "0007.mat",
+        {
+            "x": points[..., 0],
+            "y": points[..., 1],
+            "visibility": np.ones((count, 13)),
+            "bbox": np.concatenate([shown.min(1) - 10, shown.max(1) + 10], 1),
+            "train": -1,
+        },
+    )
+    out = tmp_path / "out"
+    prepared = prepare("pennaction", tmp_path / "penn", out, split="test", device="cpu")
+    assert prepared.report == out / "pennaction_test.json"
+    assert prepared.written == (out / "test" / "pennaction" / "0007.npz",)
+    sequence = read_sequence(prepared.written[0])
+    assert not sequence.has_smpl.any()
+    assert (sequence.joints_m_weight == 0).all()
+    weighed = {SMPL24[joint] for joint in np.flatnonzero(sequence.joints_crop_weight.any(0))}
+    assert weighed == {name for name in PENN13 if name is not None}
+    landmark = sequence.landmarks_crop[:, BLAZEPOSE33.index("left_elbow")]
+    label = sequence.joints_crop[:, SMPL24.index("left_elbow")]
+    assert np.median(np.linalg.norm(landmark - label, axis=-1)) < 0.06
