@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dtsvibe_cli.evaluation.joint_sets import JointSet
 from dtsvibe_cli.evaluation.metrics import mpjpe, procrustes_align
+from dtsvibe_cli.geometry.boxes import sizes
 
 MIN_JOINTS: Final = 4
 """Fewer known joints than this are no pose that could be aligned."""
@@ -115,7 +116,8 @@ def usual_step(frame_index: Int[np.ndarray, " frame"]) -> int:
     if len(frame_index) < 2:
         return 1
     steps, counts = np.unique(np.diff(frame_index), return_counts=True)
-    return int(steps[counts.argmax()])
+    step: int = steps[counts.argmax()].item()
+    return step
 
 
 def pixel_error_of_box(
@@ -125,7 +127,7 @@ def pixel_error_of_box(
 ) -> Float[np.ndarray, " frame"]:
     """Mean distance in the picture as a fraction of the true box's longer side."""
     apart = np.linalg.norm(predicted_px - truth_px, axis=-1)
-    side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(1)
+    side = sizes(boxes_xyxy)
     fraction: Float[np.ndarray, " frame"] = _mean(apart, np.isfinite(apart)) / side
     return fraction
 
@@ -164,9 +166,7 @@ def _second_differences(
     true_by_root: Float[np.ndarray, "frame joint 3"],
     known: Bool[np.ndarray, "frame joint"],
     frame_index: Int[np.ndarray, " frame"],
-) -> tuple[
-    Float[np.ndarray, " frame"], Float[np.ndarray, " frame"], Float[np.ndarray, " frame"]
-]:
+) -> tuple[Float[np.ndarray, " frame"], Float[np.ndarray, " frame"], Float[np.ndarray, " frame"]]:
     """Acceleration error, acceleration, true acceleration, each at the middle of three frames."""
     nothing = np.full(len(known), np.nan)
     if len(known) < 3:

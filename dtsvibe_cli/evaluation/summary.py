@@ -44,7 +44,13 @@ def summary_table(errors: Sequence[FrameErrors], caption: str) -> Table:
         "All sequences",
         caption,
         "mean over",
-        [("all frames", over_frames), (f"{len(errors)} sequences", [over_frames[0], *means])],
+        [
+            ("all frames", over_frames),
+            (
+                "1 sequence" if len(errors) == 1 else f"{len(errors)} sequences",
+                [over_frames[0], *means],
+            ),
+        ],
     )
 
 

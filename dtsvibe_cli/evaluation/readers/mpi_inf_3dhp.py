@@ -8,7 +8,7 @@
 
 ``annot_data.mat`` is HDF5: ``annot3`` (frames x 1 x 17 x 3, millimetres, camera coordinates),
 ``annot2`` (pixels), ``valid_frame``, ``activity_annotation``. Reading it needs ``h5py``
-(``pip install 'dtsvibe[datasets]'``).
+(``pip install 'dtsvibe[train]'``).
 """
 
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def _read(path: Path) -> _Annotations:
         import h5py
     except ImportError as error:
         raise DataError(
-            "MPI-INF-3DHP's annotations need h5py: pip install 'dtsvibe[datasets]'."
+            "MPI-INF-3DHP's annotations need h5py: pip install 'dtsvibe[train]'."
         ) from error
     try:
         with h5py.File(path, "r") as file:
