@@ -5,8 +5,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int, Shaped
 
 from dtsvibe_cli.evaluation.joint_sets import JointSet
 from dtsvibe_cli.evaluation.metrics import mpjpe, procrustes_align
@@ -49,7 +48,7 @@ class FrameErrors:
 
     sequence: str
     person: str
-    actions: NDArray[np.str_]
+    actions: Shaped[np.ndarray, " frame"]
     """What is done in each frame; empty texts where the set does not say."""
     scored: Bool[np.ndarray, " frame"]
     """Frames of the truth in which a pose could be compared; the others count nowhere."""
@@ -138,7 +137,10 @@ def _mean(
     """Mean over the known joints of each frame; NaN where none is."""
     count = known.sum(1)
     total = np.where(known, values, 0.0).sum(1)
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    mean: Float[np.ndarray, " frame"] = np.divide(
+        total, count, out=np.full(len(count), np.nan), where=count > 0
+    )
+    return mean
 
 
 def _aligned_error(

@@ -44,7 +44,7 @@ def match_people(sequence: TrueSequence, motion: VideoMotion) -> tuple[Match, ..
     Raises:
         DataError: Several people of whom nobody knows where they are in the picture.
     """
-    frames = np.unique(np.concatenate([person.frame_index for person in sequence.people]))
+    frames = sorted({int(k) for person in sequence.people for k in person.frame_index})
     matches = [
         Match(person=np.full(len(true.frame_index), -1), row=np.full(len(true.frame_index), -1))
         for true in sequence.people

@@ -26,7 +26,7 @@ MEASURE_COLUMNS: Final = (
 """``frames`` are those that were measured, ``coverage`` their share of the truth's."""
 
 _PERCENT: Final = frozenset({"swapped"})
-_Masks = Sequence[tuple[FrameErrors, Bool[np.ndarray, " frame"]]]
+_Masks = Sequence[tuple[FrameErrors, Bool[np.ndarray, " _"]]]
 
 
 def summary_table(errors: Sequence[FrameErrors], caption: str) -> Table:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Shaped
 
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
@@ -99,7 +98,7 @@ class _Annotations:
     joints_mm: Float[np.ndarray, "frame 17 3"]
     joints_px: Float[np.ndarray, "frame 17 2"]
     valid: Bool[np.ndarray, " frame"]
-    actions: NDArray[np.str_]
+    actions: Shaped[np.ndarray, " frame"]
 
 
 def _read(path: Path) -> _Annotations:
