@@ -98,6 +98,11 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _bytearray(content: bytes | str = b"", encoding: str = "latin1") -> bytearray:
+    """How our own ``.pkl`` carries the bytes of an array."""
+    return bytearray(_encode(content, encoding) if isinstance(content, str) else bytes(content))
+
+
 def _empty_array(cls: object, shape: object, kind: object) -> np.ndarray:
     """How numpy's pickles begin an array; its state fills it."""
     return np.empty(0, np.uint8)
@@ -124,6 +129,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("builtins", "object"): object,
     ("__builtin__", "set"): set,
     ("builtins", "set"): set,
+    ("__builtin__", "bytearray"): _bytearray,
+    ("builtins", "bytearray"): _bytearray,
     ("collections", "OrderedDict"): dict,
     ("_codecs", "encode"): _encode,
     **{

@@ -5,8 +5,9 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,12 @@ import numpy as np
 import torch
 
 from dtsvibe_cli import __version__
-from dtsvibe_cli.datatypes import VideoMotion
+from dtsvibe_cli.datatypes import PinholeCamera, VideoInfo, VideoMotion
+from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import BodyModelError, ConfigError, DataError
 from dtsvibe_cli.evaluation.frame_errors import FrameErrors, usual_step
 from dtsvibe_cli.evaluation.ground_truth import GroundTruth, TrueSequence, TruthBodies
-from dtsvibe_cli.evaluation.joint_sets import LSP_SET, JointSet, load_regressor
+from dtsvibe_cli.evaluation.joint_sets import JointSet, load_regressor
 from dtsvibe_cli.evaluation.measuring import Ruler, measure
 from dtsvibe_cli.evaluation.outcome import Evaluation, free_files, write_evaluation
 from dtsvibe_cli.evaluation.readers import open_truth
@@ -42,7 +44,7 @@ UNITS: Final = (
     "and never over a gap; 2D as a fraction of the true box's longer side"
 )
 AVERAGES: Final = (
-    "\"all frames\": mean over all measured frames of all sequences; \"sequences\": mean of the "
+    '"all frames": mean over all measured frames of all sequences; "sequences": mean of the '
     "sequences' means, each person of each sequence once"
 )
 
@@ -131,7 +133,7 @@ def evaluate(
         raise DataError(f"There is no folder of results at {results}.")
     bodies, ruler = _bodies_and_ruler(protocol)
     truth = open_truth(dataset, format, bodies, split)
-    run = _Run(protocol, ruler, results, out, on_progress, estimate)
+    run = _Run(protocol, ruler, results, out, overwrite, on_progress, estimate)
     if out is None:
         evaluation = run.over(truth, sequences)
     else:
@@ -165,11 +167,12 @@ class _Run:
         ruler: Ruler,
         results: Path | None,
         out: Path | None,
+        overwrite: bool,
         on_progress: OnProgress | None,
         estimate: dict[str, Any],
     ) -> None:
         self._protocol, self._ruler = protocol, ruler
-        self._results, self._out = results, out
+        self._results, self._out, self._overwrite = results, out, overwrite
         self._progress = on_progress or (lambda stage, done, total: None)
         self._estimate = estimate
         self._joint_set: JointSet | None = None
@@ -206,8 +209,8 @@ class _Run:
         self._joint_set = joint_set
         if motion is None:
             self._remarks.append(
-                f"{sequence.name} has no result ({sequence.file_stem}_smpl.npz is missing): all its "
-                "frames count as not found."
+                f"{sequence.name} has no result ({sequence.file_stem}_smpl.npz is missing): all "
+                "its frames count as not found."
             )
             return measure(sequence, _nobody(), self._ruler)
         self._note(sequence, motion)
@@ -225,6 +228,9 @@ class _Run:
                 f"The video of {sequence.name} is missing: put it where the data set has it, or "
                 "measure saved results with --results."
             )
+        kept = None if self._out is None else self._out / f"{sequence.file_stem}_smpl.npz"
+        if kept is not None and kept.exists() and not self._overwrite:
+            raise ConfigError(f"{kept} exists: give --overwrite to replace it, or another --out.")
         focal = sequence.focal_length_px
         motion, _ = estimate_video(
             sequence.source,
@@ -234,8 +240,8 @@ class _Run:
             on_progress=self._progress,
             **self._estimate | self._true_boxes(sequence),
         )
-        if self._out is not None:
-            save_results(motion, self._out / f"{sequence.file_stem}_smpl.npz")
+        if kept is not None:
+            save_results(motion, kept)
         return motion
 
     def _true_boxes(self, sequence: TrueSequence) -> dict[str, Any]:
@@ -244,7 +250,7 @@ class _Run:
         boxes = known_boxes(sequence)
         inner = self._estimate.get("detector", "movenet")
         if isinstance(inner, str):
-            inner = make_detector(inner)
+            inner = make_detector(inner, device=choose_device(self._estimate.get("device", "auto")))
         return {
             "detector": TrueBoxDetector(boxes, inner),
             "tracker": TrueBoxTracker(boxes),
@@ -303,10 +309,6 @@ class _Run:
 
 def _nobody() -> VideoMotion:
     """A result in which there is nobody."""
-    from fractions import Fraction
-
-    from dtsvibe_cli.datatypes import PinholeCamera, VideoInfo
-
     return VideoMotion(
         video=VideoInfo(path=Path(), width_px=1, height_px=1, frame_rate=Fraction(1)),
         camera=PinholeCamera(focal_length_px=1.0, center_px=(0.5, 0.5), source="default"),

@@ -5,11 +5,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int, Shaped
 
 from dtsvibe_cli.evaluation.joint_sets import JointSet
 from dtsvibe_cli.evaluation.metrics import mpjpe, procrustes_align
+from dtsvibe_cli.geometry.boxes import sizes
 
 MIN_JOINTS: Final = 4
 """Fewer known joints than this are no pose that could be aligned."""
@@ -48,7 +48,7 @@ class FrameErrors:
 
     sequence: str
     person: str
-    actions: NDArray[np.str_]
+    actions: Shaped[np.ndarray, " frame"]
     """What is done in each frame; empty texts where the set does not say."""
     scored: Bool[np.ndarray, " frame"]
     """Frames of the truth in which a pose could be compared; the others count nowhere."""
@@ -115,7 +115,8 @@ def usual_step(frame_index: Int[np.ndarray, " frame"]) -> int:
     if len(frame_index) < 2:
         return 1
     steps, counts = np.unique(np.diff(frame_index), return_counts=True)
-    return int(steps[counts.argmax()])
+    step: int = steps[counts.argmax()].item()
+    return step
 
 
 def pixel_error_of_box(
@@ -125,7 +126,7 @@ def pixel_error_of_box(
 ) -> Float[np.ndarray, " frame"]:
     """Mean distance in the picture as a fraction of the true box's longer side."""
     apart = np.linalg.norm(predicted_px - truth_px, axis=-1)
-    side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(1)
+    side = sizes(boxes_xyxy)
     fraction: Float[np.ndarray, " frame"] = _mean(apart, np.isfinite(apart)) / side
     return fraction
 
@@ -136,7 +137,10 @@ def _mean(
     """Mean over the known joints of each frame; NaN where none is."""
     count = known.sum(1)
     total = np.where(known, values, 0.0).sum(1)
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    mean: Float[np.ndarray, " frame"] = np.divide(
+        total, count, out=np.full(len(count), np.nan), where=count > 0
+    )
+    return mean
 
 
 def _aligned_error(
@@ -164,9 +168,7 @@ def _second_differences(
     true_by_root: Float[np.ndarray, "frame joint 3"],
     known: Bool[np.ndarray, "frame joint"],
     frame_index: Int[np.ndarray, " frame"],
-) -> tuple[
-    Float[np.ndarray, " frame"], Float[np.ndarray, " frame"], Float[np.ndarray, " frame"]
-]:
+) -> tuple[Float[np.ndarray, " frame"], Float[np.ndarray, " frame"], Float[np.ndarray, " frame"]]:
     """Acceleration error, acceleration, true acceleration, each at the middle of three frames."""
     nothing = np.full(len(known), np.nan)
     if len(known) < 3:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Shaped
 
 from dtsvibe_cli.datatypes import SmplParams
 from dtsvibe_cli.geometry.boxes import pad
@@ -36,7 +35,7 @@ class TruePerson:
     """Parameters in camera coordinates, a row a frame."""
     body: BodyModel | None = None
     """The body that ``smpl`` refers to; None when it is not at hand."""
-    actions: NDArray[np.str_] | None = None
+    actions: Shaped[np.ndarray, " frame"] | None = None
     """What is done in each frame, where that changes within the sequence."""
 
     def outlines(self) -> Float[np.ndarray, "frame 4"] | None:

@@ -71,9 +71,7 @@ class JointSet:
         return [names.index(name) for name in self.names]
 
 
-LSP_SET: Final = JointSet(
-    title="14 LSP joints (H36M regressor)", names=LSP14, regressed=True
-)
+LSP_SET: Final = JointSet(title="14 LSP joints (H36M regressor)", names=LSP14, regressed=True)
 
 
 def common_with_smpl(names: tuple[str, ...]) -> JointSet:

@@ -44,7 +44,7 @@ def match_people(sequence: TrueSequence, motion: VideoMotion) -> tuple[Match, ..
     Raises:
         DataError: Several people of whom nobody knows where they are in the picture.
     """
-    frames = np.unique(np.concatenate([person.frame_index for person in sequence.people]))
+    frames = sorted({int(k) for person in sequence.people for k in person.frame_index})
     matches = [
         Match(person=np.full(len(true.frame_index), -1), row=np.full(len(true.frame_index), -1))
         for true in sequence.people
@@ -62,15 +62,17 @@ def match_people(sequence: TrueSequence, motion: VideoMotion) -> tuple[Match, ..
     if not costs:
         return tuple(matches)
     for frame in frames:
-        here = [k for k, true in enumerate(sequence.people) if _row_of(true.frame_index, frame) >= 0]
+        here = [
+            k for k, true in enumerate(sequence.people) if _row_of(true.frame_index, frame) >= 0
+        ]
         rows = [_row_of(sequence.people[k].frame_index, frame) for k in here]
         cost = np.stack([costs[k][:, row] for k, row in zip(here, rows, strict=True)])
-        for i, j in zip(*linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e6)), strict=True):
+        for i, j in zip(
+            *linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e6)), strict=True
+        ):
             if np.isfinite(cost[i, j]):
                 matches[here[i]].person[rows[i]] = j
-                matches[here[i]].row[rows[i]] = _row_of(
-                    motion.people[j].track.frame_index, frame
-                )
+                matches[here[i]].row[rows[i]] = _row_of(motion.people[j].track.frame_index, frame)
     return tuple(matches)
 
 
@@ -88,9 +90,7 @@ def _costs(
 ) -> Float[np.ndarray, " frame"]:
     """Cost of taking ``found`` for ``true`` in each of the truth's frames; inf where impossible."""
     costs = np.full(len(true.frame_index), np.inf)
-    _, mine, theirs = np.intersect1d(
-        true.frame_index, found.track.frame_index, return_indices=True
-    )
+    _, mine, theirs = np.intersect1d(true.frame_index, found.track.frame_index, return_indices=True)
     boxes = true.outlines()
     if boxes is None:
         costs[mine] = 1 / len(found.track.frame_index)

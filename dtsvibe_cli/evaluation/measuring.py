@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtsvibe_cli.datatypes import SmplParams, VideoMotion
@@ -19,7 +19,7 @@ from dtsvibe_cli.evaluation.frame_errors import (
     pixel_error_of_box,
 )
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence
-from dtsvibe_cli.evaluation.joint_sets import LSP14, LSP_SET, JointSet, common_with_smpl
+from dtsvibe_cli.evaluation.joint_sets import LSP_SET, JointSet, common_with_smpl
 from dtsvibe_cli.evaluation.matching import Match, match_people
 from dtsvibe_cli.evaluation.views import view_yaw_deg
 from dtsvibe_cli.geometry.joints import SMPL24
@@ -107,8 +107,8 @@ def _true_joints(
 
 
 def _gathered(
-    motion: VideoMotion, match: Match, found: np.ndarray
-) -> tuple[SmplParams, Float[np.ndarray, "frame 24 2"]]:
+    motion: VideoMotion, match: Match, found: Bool[np.ndarray, " frame"]
+) -> tuple[SmplParams, Float[np.ndarray, "seen 24 2"]]:
     """The result's parameters and pixels in the frames in which the person was found."""
     people, rows = match.person[found], match.row[found]
 
@@ -125,11 +125,11 @@ def _gathered(
 def _predicted_joints(
     motion: VideoMotion,
     match: Match,
-    found: np.ndarray,
+    found: Bool[np.ndarray, " frame"],
     smpl: SmplParams,
     ruler: Ruler,
     joints: JointSet,
-) -> Float[np.ndarray, "frame joint 3"]:
+) -> Float[np.ndarray, "seen joint 3"]:
     if ruler.regressor is not None:
         return _regressed(ruler.body, smpl, ruler.regressor)
     pairs = zip(match.person[found], match.row[found], strict=True)
@@ -140,8 +140,8 @@ def _predicted_joints(
 def _pixel_errors(
     sequence: TrueSequence,
     true: TruePerson,
-    found: np.ndarray,
-    predicted_px: Float[np.ndarray, "frame 24 2"],
+    found: Bool[np.ndarray, " frame"],
+    predicted_px: Float[np.ndarray, "seen 24 2"],
 ) -> Float[np.ndarray, " frame"]:
     """2D error of the joints that are SMPL's own, whatever set is compared in space."""
     errors = np.full(len(found), np.nan)
@@ -163,7 +163,7 @@ def same_mesh(one: BodyModel, other: BodyModel) -> bool:
 
 
 def _vertex_errors(
-    true: TruePerson, found: np.ndarray, smpl: SmplParams, body: BodyModel
+    true: TruePerson, found: Bool[np.ndarray, " frame"], smpl: SmplParams, body: BodyModel
 ) -> Float[np.ndarray, " frame"]:
     """PVE in millimetres, pelvis joints aligned; NaN where the two have no common mesh."""
     errors = np.full(len(found), np.nan)
@@ -191,8 +191,8 @@ def _rows(smpl: SmplParams, rows: Int[np.ndarray, " row"]) -> SmplParams:
 
 def _meshes(body: BodyModel, smpl: SmplParams) -> Iterator[Float[Tensor, "frame vertex 3"]]:
     """Vertices about the pelvis joint, some frames at a time."""
-    for rows in np.array_split(np.arange(len(smpl.betas)), len(smpl.betas) // _CHUNK + 1):
-        pose, betas = _tensors(body, _rows(smpl, rows))
+    for part in _parts(smpl):
+        pose, betas = _tensors(body, part)
         posed = body.pose(pose, betas)
         yield body.skin(posed, betas, pose) - posed.joints[:, :1]
 
@@ -203,11 +203,17 @@ def _regressed(
     """LSP's joints of a body in camera coordinates; only the vertices they need are posed."""
     chosen = regressor.abs().sum(0).nonzero()[:, 0]
     rows = regressor[:, chosen].to(body.v_template.dtype)
-    pose, betas = _tensors(body, smpl)
-    vertices = body.skin(body.pose(pose, betas), betas, pose, vertex_ids=chosen)
-    joints = rows @ vertices
-    assert len(joints[0]) == len(LSP14)
-    return np.asarray(joints.double().numpy() + smpl.transl[:, None], dtype=np.float64)
+    joints = []
+    for part in _parts(smpl):
+        pose, betas = _tensors(body, part)
+        vertices = body.skin(body.pose(pose, betas), betas, pose, vertex_ids=chosen)
+        joints.append((rows @ vertices).double().numpy())
+    return np.concatenate(joints) + smpl.transl[:, None].astype(np.float64)
+
+
+def _parts(smpl: SmplParams) -> Iterator[SmplParams]:
+    for rows in np.array_split(np.arange(len(smpl.betas)), len(smpl.betas) // _CHUNK + 1):
+        yield _rows(smpl, rows)
 
 
 def _tensors(body: BodyModel, smpl: SmplParams) -> tuple[Tensor, Tensor]:

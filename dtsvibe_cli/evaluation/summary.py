@@ -26,7 +26,7 @@ MEASURE_COLUMNS: Final = (
 """``frames`` are those that were measured, ``coverage`` their share of the truth's."""
 
 _PERCENT: Final = frozenset({"swapped"})
-_Masks = Sequence[tuple[FrameErrors, Bool[np.ndarray, " frame"]]]
+_Masks = Sequence[tuple[FrameErrors, Bool[np.ndarray, " _"]]]
 
 
 def summary_table(errors: Sequence[FrameErrors], caption: str) -> Table:
@@ -44,7 +44,13 @@ def summary_table(errors: Sequence[FrameErrors], caption: str) -> Table:
         "All sequences",
         caption,
         "mean over",
-        [("all frames", over_frames), (f"{len(errors)} sequences", [over_frames[0], *means])],
+        [
+            ("all frames", over_frames),
+            (
+                "1 sequence" if len(errors) == 1 else f"{len(errors)} sequences",
+                [over_frames[0], *means],
+            ),
+        ],
     )
 
 

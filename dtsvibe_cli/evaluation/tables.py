@@ -82,10 +82,7 @@ class Table:
             "caption": self.caption,
             "columns": {column.key: column.title for column in self.columns},
             "rows": [
-                {
-                    column.key: _plain(value)
-                    for column, value in zip(self.columns, row, strict=True)
-                }
+                {column.key: _plain(value) for column, value in zip(self.columns, row, strict=True)}
                 for row in self.rows
             ],
         }

@@ -38,7 +38,7 @@ def known_boxes(sequence: TrueSequence) -> dict[int, KnownBoxes]:
     Raises:
         DataError: The truth does not say where somebody is in the picture.
     """
-    by_frame: dict[int, list[tuple[int, Float[np.ndarray, "4"]]]] = {}
+    by_frame: dict[int, list[tuple[int, np.ndarray]]] = {}
     for number, person in enumerate(sequence.people, start=1):
         boxes = person.padded_boxes()
         if boxes is None:

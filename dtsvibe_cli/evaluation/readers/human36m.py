@@ -9,7 +9,7 @@
 
 ``Pose`` in ``D3_Positions_mono`` holds 32 joints in millimetres in the camera's coordinates,
 ``D2_Positions`` the same in pixels. Reading them needs ``cdflib`` (``pip install
-'dtsvibe[datasets]'``).
+'dtsvibe[train]'``).
 """  # noqa: E501 (paths)
 
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def _read_pose(path: Path, axes: int) -> Float[np.ndarray, "frame 17 axis"]:
         import cdflib
     except ImportError as error:
         raise DataError(
-            "Human3.6M's .cdf files need cdflib: pip install 'dtsvibe[datasets]'."
+            "Human3.6M's .cdf files need cdflib: pip install 'dtsvibe[train]'."
         ) from error
     try:
         pose = np.asarray(cdflib.CDF(path).varget("Pose"), dtype=np.float64)

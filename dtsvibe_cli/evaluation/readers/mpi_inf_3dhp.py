@@ -8,7 +8,7 @@
 
 ``annot_data.mat`` is HDF5: ``annot3`` (frames x 1 x 17 x 3, millimetres, camera coordinates),
 ``annot2`` (pixels), ``valid_frame``, ``activity_annotation``. Reading it needs ``h5py``
-(``pip install 'dtsvibe[datasets]'``).
+(``pip install 'dtsvibe[train]'``).
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Shaped
 
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
@@ -99,7 +98,7 @@ class _Annotations:
     joints_mm: Float[np.ndarray, "frame 17 3"]
     joints_px: Float[np.ndarray, "frame 17 2"]
     valid: Bool[np.ndarray, " frame"]
-    actions: NDArray[np.str_]
+    actions: Shaped[np.ndarray, " frame"]
 
 
 def _read(path: Path) -> _Annotations:
@@ -107,7 +106,7 @@ def _read(path: Path) -> _Annotations:
         import h5py
     except ImportError as error:
         raise DataError(
-            "MPI-INF-3DHP's annotations need h5py: pip install 'dtsvibe[datasets]'."
+            "MPI-INF-3DHP's annotations need h5py: pip install 'dtsvibe[train]'."
         ) from error
     try:
         with h5py.File(path, "r") as file:

@@ -39,7 +39,8 @@ class Camera:
         self, world: Float[np.ndarray, "person frame joint 3"]
     ) -> Float[np.ndarray, "person frame joint 3"]:
         """World points in camera coordinates."""
-        return world @ self.R.T + self.t
+        placed: Float[np.ndarray, "person frame joint 3"] = world @ self.R.T + self.t
+        return placed
 
     def project(
         self, points: Float[np.ndarray, "person frame joint 3"]
@@ -70,6 +71,7 @@ def people_of_arrays(
         DataError: Arrays are missing or do not fit each other.
     """
     parameters = _parameters(arrays, path)
+    names: tuple[str, ...]
     kind = next((key for key in _KINDS if key in arrays), None)
     if kind is None:
         names, joints = SMPL24, _joints_of(parameters, body, path)
@@ -90,7 +92,9 @@ def people_of_arrays(
     def of_view(key: str, *shape: int) -> np.ndarray | None:
         """An array of this camera, or of the only one."""
         found = arrays.get(f"{key}_{camera_name}", arrays.get(key))
-        return None if found is None else _shaped(found, key, (num_people, num_frames, *shape), path)
+        return (
+            None if found is None else _shaped(found, key, (num_people, num_frames, *shape), path)
+        )
 
     pixels = of_view("joints_px", len(names), 2)
     if pixels is None and camera is not None and absolute:
@@ -138,12 +142,12 @@ def _joints(
     return joints
 
 
-def _frames(
-    arrays: Mapping[str, np.ndarray], num_frames: int, path: Path
-) -> np.ndarray:
+def _frames(arrays: Mapping[str, np.ndarray], num_frames: int, path: Path) -> np.ndarray:
     frames = np.asarray(arrays.get("frame_index", np.arange(num_frames))).astype(np.int64)
     if frames.shape != (num_frames,) or (np.diff(frames) <= 0).any() or (frames < 0).any():
-        raise DataError(f"{path}: frame_index must rise, one number for each of {num_frames} frames.")
+        raise DataError(
+            f"{path}: frame_index must rise, one number for each of {num_frames} frames."
+        )
     return frames
 
 

@@ -65,7 +65,7 @@ from dacite import Config, DaciteError, from_dict
 from jaxtyping import Float
 
 from dtsvibe_cli.errors import DataError
-from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
+from dtsvibe_cli.evaluation.ground_truth import TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.joint_sets import KNOWN
 from dtsvibe_cli.evaluation.readers import choose_split
 from dtsvibe_cli.evaluation.readers.own_arrays import Camera, people_of_arrays
@@ -122,6 +122,7 @@ class OwnFormat:
     def _sequence(self, entry: _Entry) -> TrueSequence:
         truth = self._file(entry, entry.truth)
         camera = self._camera(entry)
+        names: tuple[str, ...]
         if truth.suffix == ".pkl":
             names, people = VIBE_JOINTS, people_of_vibe(truth)
         else:
@@ -170,7 +171,8 @@ def _rate(entry: _Entry) -> Fraction | None:
         return None if entry.frame_rate is None else Fraction(entry.frame_rate)
     except (ValueError, ZeroDivisionError) as error:
         raise DataError(
-            f"Sequence {entry.name!r}: {entry.frame_rate!r} is no frame rate; give 25 or 30000/1001."
+            f"Sequence {entry.name!r}: {entry.frame_rate!r} is no frame rate; give 25 or "
+            "30000/1001."
         ) from error
 
 

@@ -88,7 +88,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = read_arrays(path.read_bytes(), (*_NEEDED, *_PARAMETERS, "poses2d"))
     except RefusedPickleError as error:
-        raise DataError(f"{path} was refused: it asks for {error}, which 3DPW's never do.") from error
+        raise DataError(
+            f"{path} was refused: it asks for {error}, which 3DPW's never do."
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a sequence of 3DPW: {error}.") from error
     missing = [key for key in _NEEDED if key not in arrays]

@@ -86,7 +86,7 @@ def _read_poses(path: Path, axes: int) -> Float[np.ndarray, "frame 32 axis"]:
         import cdflib
     except ImportError as error:
         raise ConfigError(
-            "Human3.6M's labels are CDF files: pip install 'dtsvibe[datasets]' for cdflib."
+            "Human3.6M's labels are CDF files: pip install 'dtsvibe[train]' for cdflib."
         ) from error
     try:
         pose = np.asarray(cdflib.CDF(path).varget("Pose"), np.float64)

@@ -37,7 +37,7 @@ def _read_hdf(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         import h5py
     except ImportError as error:
         raise ConfigError(
-            f"{path} is a .mat file of version 7.3: pip install 'dtsvibe[datasets]' for h5py."
+            f"{path} is a .mat file of version 7.3: pip install 'dtsvibe[train]' for h5py."
         ) from error
 
     def value(file: Any, item: Any) -> np.ndarray:
