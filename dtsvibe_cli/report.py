@@ -97,13 +97,13 @@ def make_meta(
     """What the results were made with, for whoever opens them later."""
     return {
         "software": f"dtsvibe {__version__}",
-        "weights": _about_weights(weights),
+        "weights": describe_weights(weights),
         "body_model": {"name": body.name, "sha256": body.sha256, "licence": body.licence},
         "settings": asdict(settings),
     }
 
 
-def _about_weights(weights: str | Path | MotionModel) -> dict[str, Any]:
+def describe_weights(weights: str | Path | MotionModel) -> dict[str, Any]:
     """Name and checksums; somebody's own model has the name of its class, and no file."""
     if not isinstance(weights, str | Path):
         return {"name": type(weights).__name__, "sha256": []}
