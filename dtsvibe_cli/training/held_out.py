@@ -27,10 +27,9 @@ from dtsvibe_cli.report import describe_weights
 from dtsvibe_cli.run_folder import folder_to_write
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
-from dtsvibe_cli.training.loop import run_network
-from dtsvibe_cli.training.losses import predicted_joints
 from dtsvibe_cli.training.motion_bank import RATE_HZ, Clip, MotionBank, load_bank
 from dtsvibe_cli.training.simulation import Simulator
+from dtsvibe_cli.training.validation import network_joints
 
 ACTIONS: Final = {
     "02_04": "jump, balance",
@@ -113,7 +112,7 @@ def clip_errors(
         for number, start in enumerate(range(0, windows, BATCH)):
             size = min(BATCH, windows - start)
             batch = simulator.batch(size, first + number, vary=False).to(device)
-            joints = predicted_joints(run_network(network, batch, "fp32"), on_device)
+            joints = network_joints(network, batch, on_device)
             predicted.append(joints.double().cpu().numpy())
             truth.append(batch.joints_m.double().cpu().numpy())
             valid.append(batch.valid.cpu().numpy())

@@ -40,7 +40,7 @@ def validate(network: DtsVibe, held_out: BatchSource, body: BodyModel) -> Valida
     with torch.inference_mode():
         for k in range(NUM_VALIDATION_BATCHES):
             batch = held_out.batch(VALIDATION_WINDOWS, VALIDATION_SEED + k, vary=False).to(device)
-            joints, labelled = _joints(network, batch, body), batch.joints_m_weight > 0
+            joints, labelled = network_joints(network, batch, body), batch.joints_m_weight > 0
             errors.append(
                 (
                     _position_error(joints, batch.joints_m, labelled & batch.valid[..., None]),
@@ -52,7 +52,7 @@ def validate(network: DtsVibe, held_out: BatchSource, body: BodyModel) -> Valida
     return Validation(mpjpe_mm=mean[0], pa_mpjpe_mm=mean[1], accel_mm=mean[2])
 
 
-def _joints(
+def network_joints(
     network: DtsVibe, batch: TrainingBatch, body: BodyModel
 ) -> Float[Tensor, "window time 24 3"]:
     """Predicted joints; a few windows at a time, since convolutions of fine flow are large."""
