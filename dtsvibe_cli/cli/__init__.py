@@ -11,7 +11,9 @@ import click
 
 from dtsvibe_cli import __version__
 
-COMMANDS: Final = ("run", "render", "info", "weights", "train")
+COMMANDS: Final = (
+    "run", "render", "info", "weights", "train", "attention", "acceleration", "figure",
+)  # fmt: skip
 """In the order that help lists them."""
 
 
