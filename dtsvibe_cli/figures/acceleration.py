@@ -147,9 +147,10 @@ def _plot(
     out: Path,
 ) -> None:
     rows, columns = next(iter(thumbnails.values())).shape[:2]
-    strip_in = min(1.9, (WIDTH_IN - 0.6) / len(thumbnails) * rows / columns)
+    strip_in = min(1.9, (WIDTH_IN - 0.5) / len(thumbnails) * rows / columns)
+    strip_in += 0.2  # the times above the frames
     with figure_to_save(out, height_in=strip_in + 2.3) as figure:
-        figure.get_layout_engine().set(w_pad=0.015, wspace=0)
+        figure.get_layout_engine().set(w_pad=0.015, wspace=0.01)
         grid = figure.add_gridspec(2, len(thumbnails), height_ratios=[strip_in, 2.1])
         chart = figure.add_subplot(grid[1, :])
         _plot_curves(chart, curves, fps)

@@ -172,7 +172,7 @@ def attention_of_videos(
             weights=recorder,
             window_stride=1,
             refine=False,
-            smooth_s=0,
+            smooth_s=0.0,
             device=device,
             on_progress=on_progress,
         )

@@ -225,7 +225,7 @@ def _plot(rows: Sequence[Row], names: Sequence[str], view: str, out: Path) -> No
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             line[0].set_ylabel(row.label, fontsize=7, labelpad=2)
-        _write_titles(grid[0], names, view)
+        _write_titles(list(grid[0]), names, view)
 
 
 def _write_titles(top: Sequence[Any], names: Sequence[str], view: str) -> None:
@@ -234,14 +234,15 @@ def _write_titles(top: Sequence[Any], names: Sequence[str], view: str) -> None:
     other = other or f"{view.removeprefix('around:')}° around"
     for column, axes in enumerate(top):
         title = "input" if column == 0 else (other, "camera view")[column % 2]
-        axes.set_title(title, pad=3)
+        axes.set_title(f"\n{title}" if names else title, pad=3)
     for name, axes in zip(names, top[1::2], strict=bool(names)):
         axes.annotate(
             name,
             (1, 1),
-            (0, 15),
+            (0, 13),
             xycoords="axes fraction",
             textcoords="offset points",
             horizontalalignment="center",
             fontweight="bold",
+            in_layout=False,
         )
