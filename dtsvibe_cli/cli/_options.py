@@ -76,8 +76,8 @@ ESTIMATE: Final = (
         default="auto",
         show_default=True,
         metavar="NAME|FILE",
-        help="How image motion is measured: dis (OpenCV, on the CPU), torch (on --device; auto takes"
-        " it on CUDA, else dis), or the file of torchvision's RAFT weights, which run on --device.",
+        help="How image motion is measured: dis (OpenCV, on the CPU), torch (on --device), auto"
+        " (torch on CUDA, else dis), or the file of torchvision's RAFT weights (on --device).",
     ),
     click.option(
         "--weights",

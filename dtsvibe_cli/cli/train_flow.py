@@ -50,8 +50,8 @@ def train_flow(
     dtsvibe train-flow --out runs/flow --device cuda
     dtsvibe run dance.mp4 --flow runs/flow/raft_small.pth
 
-    The pictures are drawn on the way, a third of a second a pair and core. A few thousand steps, on
-    a GPU, are the least that is of use.
+    The pictures are drawn on the way, about a third of a second each. This is work for a GPU; on a
+    CPU a step takes seconds.
     """  # noqa: D301
     from dtsvibe_cli.training import flow_training
 

@@ -23,7 +23,7 @@ from torch import Tensor
 COARSEST_PX: Final = 8
 """Side below which the pyramid does not go."""
 
-CONTRAST_SIGMA: Final = 12 / 128
+CONTRAST_SIGMA: Final = 20 / 128
 """Reach of the local contrast normalisation, in sides."""
 CONTRAST_FLOOR: Final = 0.03
 """Contrast (of colours from 0 to 1) that is taken for noise."""
@@ -34,13 +34,13 @@ SEARCH_SIGMA_PX: Final = 2.0
 STAY_BONUS: Final = 0.01
 """Cost of a displacement a pixel, in normalised contrast: where all fit alike, none is best."""
 
-SMOOTHNESS: Final = 0.15
+SMOOTHNESS: Final = 0.25
 """Weight of the flow's variation against the pictures' difference."""
 EDGE_SHARPNESS: Final = 1.0
 """How fast smoothing falls with the picture's gradient, down to a tenth."""
 DATA_SIGMA_PX: Final = 1.0
 ROBUST_DATA: Final = 0.3
-ROBUST_FLOW: Final = 0.05
+ROBUST_FLOW: Final = 0.03
 """Differences from which outliers are assumed: normalised contrast, and pixels of flow."""
 
 WARPS: Final = 2
@@ -168,7 +168,7 @@ class _Linearised:
             self.y * self.difference,
         )  # fmt: skip
         sums = torch.cat([product.mean(1, keepdim=True) for product in products], 1)
-        return _blurred(sums * weight, DATA_SIGMA_PX).split(1, 1)
+        return tuple(_blurred(sums * weight, DATA_SIGMA_PX).unsqueeze(2).unbind(1))
 
 
 def _correction(now: Pictures, old: Pictures, back: Fields) -> Fields:

@@ -166,7 +166,7 @@ def _before_camera(
 
 
 def _ground(rng: np.random.Generator, side: int) -> Picture:
-    """A texture, twice as large as the crop: grain, patches with edges, and often little of both."""
+    """A texture, twice as large as the crop: grain and patches with edges, often little of both."""
     size = 2 * side
     y, x = np.mgrid[:size, :size]
     points = np.stack([x, y], -1).reshape(-1, 2) / rng.uniform(4, 40) * (128 / side)
@@ -256,7 +256,7 @@ def _exact_flow(
 
 def _filmed(
     pictures: list[Picture], rng: np.random.Generator
-) -> list[UInt8[np.ndarray, "side side 3"]]:
+) -> list[UInt8[np.ndarray, "small small 3"]]:
     """What a camera and a video file make of two pictures."""
     blur = rng.uniform(0.6, 3.0)  # of the oversampled picture; small people are enlarged
     noise = rng.choice([0.002, 0.008, 0.02])

@@ -83,15 +83,18 @@ def _pictures(rgb: Tensor) -> Float[Tensor, "pair 3 side side"]:
 
 def _mirrored(pair: FlowPair, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """A pair left and right, up and down, rows and columns exchanged, or not."""
-    now, before, back = pair.now, pair.before, -pair.flow_px.astype(np.float32)
+    now, before, flow = pair.now, pair.before, pair.flow_px
     if rng.random() < 0.5:
-        now, before, back = now[:, ::-1], before[:, ::-1], back[..., ::-1] * [[[-1]], [[1]]]
+        now, before = now[:, ::-1], before[:, ::-1]
+        flow = np.stack([-flow[0, :, ::-1], flow[1, :, ::-1]])
     if rng.random() < 0.5:
-        now, before, back = now[::-1], before[::-1], back[:, ::-1] * [[[1]], [[-1]]]
+        now, before = now[::-1], before[::-1]
+        flow = np.stack([flow[0, ::-1], -flow[1, ::-1]])
     if rng.random() < 0.5:
         now, before = now.transpose(1, 0, 2), before.transpose(1, 0, 2)
-        back = back[::-1].transpose(0, 2, 1)
-    return tuple(np.ascontiguousarray(part) for part in (now, before, back.astype(np.float32)))
+        flow = np.stack([flow[1].T, flow[0].T])
+    back = np.asarray(-flow, dtype=np.float32)
+    return tuple(np.ascontiguousarray(part) for part in (now, before, back))
 
 
 def sequence_loss(
