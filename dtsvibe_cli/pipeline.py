@@ -34,6 +34,7 @@ from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_render
 from dtsvibe_cli.stages.rendering.views import view_rotation
 from dtsvibe_cli.stages.stitching_tracks import StitchedTracks, stitch_tracks
 from dtsvibe_cli.stages.tracking import Tracker, make_tracker
+from dtsvibe_cli.stages.windows import choose_stride
 from dtsvibe_cli.timing import Stopwatch
 from dtsvibe_cli.video import probe, read_frames
 
@@ -63,7 +64,7 @@ def estimate_video(
     flow: str | FlowEstimator = "auto",
     weights: str | Path | MotionModel = "lite",
     body_model: Path | BodyModel | None = None,
-    window_stride: int = 8,
+    window_stride: int | None = None,
     focal: str | None = None,
     refine: bool = True,
     smooth_s: float = 0.05,
@@ -89,7 +90,7 @@ def estimate_video(
         weights: Built-in network by name, the path of a .safetensors file, or a model of your own.
         body_model: Official SMPL file (.pkl or .npz), or a body that is loaded already; None for
             the built-in free body.
-        window_stride: Frames from one 16-frame window to the next, 1 to 16.
+        window_stride: Frames from one of the network's windows to the next; None: half a window.
         focal: Focal length as ``1200px`` or ``35mm``; None for the file's own, else a usual one.
         refine: Fit the network's answer to the picture.
         smooth_s: Deviation of the final filter over time, seconds; 0 for none.
@@ -111,6 +112,7 @@ def estimate_video(
         video = probe(source, frame_rate=frame_rate)
         camera = choose_camera(video, focal)
         network = _load_motion_model(weights, chosen)
+        stride = choose_stride(window_stride, network.window)
         body = _load_body(body_model)
         if isinstance(detector, str):
             detector = make_detector(detector, device=chosen, allow_download=allow_download)
@@ -144,7 +146,7 @@ def estimate_video(
             "with it; --focal sets it.",
             camera.focal_length_px,
         )
-    settings = MotionSettings(window_stride=window_stride, refine=refine, smooth_s=smooth_s)
+    settings = MotionSettings(window_stride=stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
     progress("move", 0, len(people))
     with watch("motion"):

@@ -498,6 +498,17 @@ def test_a_network_that_looks_at_pictures_runs_from_its_file(
     assert len(motion.meta["weights"]["sha256"]) == len(written) > 1
 
 
+@pytest.mark.parametrize("window", [8, 32])
+def test_a_network_says_how_many_frames_it_sees(clip: Path, tmp_path: Path, window: int) -> None:
+    (file,) = save_network(build(replace(TINY, window=window)), tmp_path / "n.safetensors", {})
+    motion, _ = estimate_video(clip, weights=file, end_s=0.6, **QUICK)
+    (person,) = motion.people
+    assert len(person.track.frame_index) == 18
+    assert np.isfinite(person.joints_cam).all()
+    with pytest.raises(ConfigError, match=f"the network sees {window} frames at a time"):
+        estimate_video(clip, weights=file, window_stride=window + 1, **QUICK)
+
+
 class Standing:
     """Somebody's own motion model: everybody stands upright, whatever is seen."""
 
@@ -512,7 +523,7 @@ class Standing:
         self, appearance: torch.Tensor, flow_features: torch.Tensor | None, valid: torch.Tensor
     ) -> Theta:
         self.given.append((appearance.shape, flow_features, valid))
-        return split_theta(mean_theta().expand(*valid.shape, -1))
+        return split_theta(mean_theta("parent").expand(*valid.shape, -1), "parent")
 
 
 def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> None:

@@ -89,12 +89,11 @@ ESTIMATE: Final = (
     body_model,
     click.option(
         "--window-stride",
-        type=click.IntRange(1, 16),
-        default=8,
-        show_default=True,
+        type=click.IntRange(min=1),
+        show_default="half a window",
         metavar="FRAMES",
-        help="The network sees 16 frames at a time; start again after this many. Less is smoother"
-        " and slower.",
+        help="The network sees so many frames at a time (lite: 16); start again after this many."
+        " Less is smoother and slower.",
     ),
     click.option(
         "--focal",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dtsvibe_cli.datatypes import (
@@ -25,6 +26,7 @@ from dtsvibe_cli.stages.estimation import (
     split_timelines,
 )
 from dtsvibe_cli.stages.evidence import gather_evidence
+from dtsvibe_cli.stages.limb_sides import LimbSides, settle_limbs
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
@@ -48,6 +50,8 @@ class MadeMotion:
     """Frames in which the pose network had left and right confused."""
     swapped_keypoints: int
     """Frames in which the detector had."""
+    swapped_limbs: int
+    """Frames in which either had only arms or legs confused."""
 
 
 def make_motions(
@@ -65,22 +69,45 @@ def make_motions(
     """
     sides = [settle_sides(seen) for seen in people]
     timelines = [split_timelines(mended.observations) for mended in sides]
-    estimates = iter(
-        estimate_timelines(
-            network,
-            [
-                (mended.observations, timeline)
-                for mended, own in zip(sides, timelines, strict=True)
-                for timeline in own
-            ],
-            camera,
-            stride=settings.window_stride,
-            device=device,
+
+    def estimate(chosen: Sequence[int], seen: Sequence[Observations]) -> Iterator[Estimate]:
+        parts = iter(
+            estimate_timelines(
+                network,
+                [(seen[k], timeline) for k in chosen for timeline in timelines[k]],
+                camera,
+                stride=settings.window_stride,
+                device=device,
+            )
         )
-    )
-    for mended, own in zip(sides, timelines, strict=True):
-        start = _joined([next(estimates) for _ in own])
-        yield _finish(mended, own, start, body, camera, settings)
+        for k in chosen:
+            yield _joined([next(parts) for _ in timelines[k]])
+
+    everybody = range(len(people))
+    starts = list(estimate(everybody, [mended.observations for mended in sides]))
+    limbs = [
+        settle_limbs(sides[k].observations, _expected_px(starts[k], timelines[k], body, camera))
+        for k in everybody
+    ]
+    mended = [k for k in everybody if limbs[k].num_mended]
+    for k, start in zip(
+        mended, estimate(mended, [each.observations for each in limbs]), strict=True
+    ):
+        starts[k] = start
+    for k in everybody:
+        yield _finish(sides[k], limbs[k], timelines[k], starts[k], body, camera, settings)
+
+
+def _expected_px(
+    estimate: Estimate, timelines: list[Timeline], body: BodyModel, camera: PinholeCamera
+) -> Float[np.ndarray, "frame 24 2"]:
+    """Where the estimated body's joints appear, in the frames in which the person was observed."""
+    betas = estimate.betas[None].expand(len(estimate.full_pose), -1)
+    joints = body.pose(estimate.full_pose, betas).joints
+    joints = joints - joints[:, :1] + estimate.pelvis_m[:, None]
+    observed = np.concatenate([timeline.observed for timeline in timelines])
+    joints_px = project(joints, camera.focal_length_px, camera.center_px)
+    return joints_px[torch.from_numpy(observed)].double().numpy()
 
 
 def _joined(parts: list[Estimate]) -> Estimate:
@@ -95,6 +122,7 @@ def _joined(parts: list[Estimate]) -> Estimate:
 
 def _finish(
     sides: Sides,
+    limbs: LimbSides,
     timelines: list[Timeline],
     estimate: Estimate,
     body: BodyModel,
@@ -102,7 +130,7 @@ def _finish(
     settings: MotionSettings,
 ) -> MadeMotion:
     """Refined, smoothed, and measured."""
-    seen = sides.observations
+    seen = limbs.observations
     if settings.refine:
         squares = estimate.crops_cxcys.double().numpy()
         evidence = gather_evidence(seen, timelines, squares, camera)
@@ -112,6 +140,7 @@ def _finish(
         person=_person(estimate, seen, timelines, body, camera),
         swapped_landmarks=int(sides.landmarks_swapped.sum()),
         swapped_keypoints=int(sides.keypoints_swapped.sum()),
+        swapped_limbs=limbs.num_mended,
     )
 
 
