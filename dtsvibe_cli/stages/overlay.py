@@ -308,6 +308,21 @@ def _people_by_frame(motion: VideoMotion, body: BodyModel) -> Iterator[list[Over
         yield from by_frame
 
 
+def people_in_frame(motion: VideoMotion, body: BodyModel, frame: int) -> list[OverlayPerson]:
+    """Those tracked in one frame of a result's video, with their meshes."""
+    people = []
+    for person in motion.people:
+        first, last = np.searchsorted(person.track.frame_index, [frame, frame + 1])
+        rows = slice(int(first), int(last))
+        people += [
+            OverlayPerson(track_id=person.track.track_id, vertices_cam=mesh, joints_cam=joints)
+            for mesh, joints in zip(
+                _vertices(person, rows, body), person.joints_cam[rows], strict=True
+            )
+        ]
+    return people
+
+
 @torch.inference_mode()
 def _vertices(
     person: PersonMotion, rows: slice, body: BodyModel
