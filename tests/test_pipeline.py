@@ -512,7 +512,7 @@ class Standing:
         self, appearance: torch.Tensor, flow_features: torch.Tensor | None, valid: torch.Tensor
     ) -> Theta:
         self.given.append((appearance.shape, flow_features, valid))
-        return split_theta(mean_theta().expand(*valid.shape, -1))
+        return split_theta(mean_theta("parent").expand(*valid.shape, -1), "parent")
 
 
 def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33
+
 LANDMARK_FEATURES: Final = 33 * 2 + 33 + 33 * 3 + 17 * 3
 """Landmarks in the crop, their visibility, world landmarks, detector keypoints with score."""
 
@@ -80,16 +82,72 @@ def landmark_features(
     )
 
 
+def _sided(*pairs: tuple[str, str]) -> list[tuple[int, int]]:
+    """Landmark indices of pairs named without their side: left ones, then right ones."""
+    return [
+        (BLAZEPOSE33.index(f"{side}_{start}"), BLAZEPOSE33.index(f"{side}_{end}"))
+        for side in ("left", "right")
+        for start, end in pairs
+    ]
+
+
+_LEFT_EAR, _RIGHT_EAR, _NOSE = (BLAZEPOSE33.index(n) for n in ("left_ear", "right_ear", "nose"))
+
+_BONES: Final = (
+    *_sided(("shoulder", "elbow"), ("elbow", "wrist"), ("wrist", "index"), ("wrist", "pinky")),
+    *_sided(("hip", "knee"), ("knee", "ankle"), ("ankle", "foot_index"), ("heel", "foot_index")),
+    *_sided(("shoulder", "hip")),
+    (BLAZEPOSE33.index("left_shoulder"), BLAZEPOSE33.index("right_shoulder")),
+    (BLAZEPOSE33.index("left_hip"), BLAZEPOSE33.index("right_hip")),
+    (_LEFT_EAR, _RIGHT_EAR),
+    (_LEFT_EAR, _NOSE),
+    (_RIGHT_EAR, _NOSE),
+)
+"""Start and end of the bones whose directions are given."""
+
+_PLANES: Final = (
+    (0, 1), (2, 3), (4, 5), (6, 7),  # arms: elbow and palm
+    (8, 9), (9, 10), (12, 13), (13, 14),  # legs: knee and ankle
+    (18, 16), (18, 17), (19, 16), (19, 17),  # trunk: shoulders and hips against its sides
+    (20, 21),  # face
+)  # fmt: skip
+"""Pairs of :data:`_BONES`; the normal of the plane that they span tells how a limb is twisted."""
+
+BONE_DIRECTIONS: Final = 3 * (len(_BONES) + len(_PLANES))
+
+_FIRST_WORLD: Final = 33 * 2 + 33
+
+
+def bone_directions(
+    features: Float[Tensor, "*batch feature"],
+) -> Float[Tensor, "*batch direction"]:
+    """Unit vectors along bones and across the planes that they span, from landmark features.
+
+    The columns of a limb's rotation before the camera are such vectors, so that the layers that
+    follow have little to add. World landmarks in, zeros where there are none.
+    """
+    world = features[..., _FIRST_WORLD : _FIRST_WORLD + 99].unflatten(-1, (33, 3)).float()
+    start, end = (list(side) for side in zip(*_BONES, strict=True))
+    along = nn.functional.normalize(world[..., end, :] - world[..., start, :], dim=-1, eps=1e-3)
+    first, second = (list(side) for side in zip(*_PLANES, strict=True))
+    # almost straight limbs span no plane: the small vectors stay small
+    across = torch.linalg.cross(along[..., first, :], along[..., second, :])
+    across = nn.functional.normalize(across, dim=-1, eps=0.1)
+    return torch.cat([along, across], dim=-2).flatten(-2)
+
+
 class LandmarkBackbone(nn.Module):
     """V-CNN of ``lite``: its convolutions are the frozen BlazePose, run once a frame outside."""
 
     num_features = LANDMARK_FEATURES
     side = None
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, *, bone_directions: bool) -> None:
         super().__init__()
+        self.bone_directions = bone_directions
+        width = LANDMARK_FEATURES + (BONE_DIRECTIONS if bone_directions else 0)
         self.project = nn.Sequential(
-            nn.Linear(LANDMARK_FEATURES, d_model), nn.GELU(), nn.Linear(d_model, d_model)
+            nn.Linear(width, d_model), nn.GELU(), nn.Linear(d_model, d_model)
         )
 
     def extract(self, frames: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
@@ -100,6 +158,8 @@ class LandmarkBackbone(nn.Module):
         self, features: Float[Tensor, "window time feature"]
     ) -> Float[Tensor, "window time d_model"]:
         """The fully connected layer that ends the stream."""
+        if self.bone_directions:
+            features = torch.cat([features, bone_directions(features)], dim=-1)
         projected: Tensor = self.project(features)
         return projected
 

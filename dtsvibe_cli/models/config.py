@@ -40,6 +40,12 @@ class ModelConfig:
     regressor_heads: int = 4
     d_regressor: int = 256
     """157 is prime, so the regressor's tokens are embedded in this width first."""
+    pose_frame: Literal["parent", "camera"] = "parent"
+    """What the 24 rotations of the 157 numbers are relative to: the joint's parent, as in SMPL, or
+    the camera. A limb's rotation before the camera shows directly in the landmarks and is learned
+    faster; the answer is made relative to the parents at the end, either way."""
+    bone_directions: bool = False
+    """Whether V-CNN's ``blazepose`` feature is completed by the directions of bones in space."""
     dropout: float = 0.1
     """Dropout of both transformers, which normalise first and learn their positions."""
 
@@ -65,7 +71,7 @@ class ModelConfig:
             raise ConfigError(f"The model configuration does not fit: {error}.") from error
 
 
-LITE: Final = ModelConfig(name="lite", dropout=0.0)
+LITE: Final = ModelConfig(name="lite", pose_frame="camera", bone_directions=True, dropout=0.0)
 """The default: rides on the embedded pose network, runs on a CPU. Its training batches are all new,
 so it needs no dropout."""
 
@@ -81,6 +87,8 @@ PAPER: Final = ModelConfig(
 
 TINY: Final = ModelConfig(
     name="tiny",
+    pose_frame="camera",
+    bone_directions=True,
     d_model=32,
     encoder_layers=1,
     encoder_heads=2,

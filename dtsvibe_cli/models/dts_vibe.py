@@ -5,11 +5,13 @@ layer gives coarse SMPL parameters, the regressor the final ones.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from dtsvibe_cli.geometry.joints import SMPL24_PARENTS
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat
 from dtsvibe_cli.models.backbone import Backbone, LandmarkBackbone, ResNet50Backbone
 from dtsvibe_cli.models.config import ModelConfig
@@ -30,10 +32,16 @@ class Theta:
     """Weak-perspective (s, tx, ty) of the crop."""
 
 
-def split_theta(theta: Float[Tensor, "window time 157"]) -> Theta:
-    """Name the parts of the paper's 157 numbers."""
+def split_theta(
+    theta: Float[Tensor, "window time 157"], pose_frame: Literal["parent", "camera"]
+) -> Theta:
+    """Name the parts of the paper's 157 numbers; rotations become relative to the parents."""
+    rotmat = rot6d_to_rotmat(theta[..., :144].unflatten(-1, (24, 6)))
+    if pose_frame == "camera":
+        before = rotmat[..., list(SMPL24_PARENTS[1:]), :, :]
+        rotmat = torch.cat([rotmat[..., :1, :, :], before.mT @ rotmat[..., 1:, :, :]], dim=-3)
     return Theta(
-        full_pose=rot6d_to_rotmat(theta[..., :144].unflatten(-1, (24, 6))),
+        full_pose=rotmat,
         betas=theta[..., 144:154],
         camera=theta[..., 154:],
     )
@@ -47,7 +55,9 @@ class DtsVibe(nn.Module):
         self.config = config
         width = config.d_model
         self.v_cnn: Backbone = (
-            LandmarkBackbone(width) if config.v_cnn == "blazepose" else ResNet50Backbone(width)
+            LandmarkBackbone(width, bone_directions=config.bone_directions)
+            if config.v_cnn == "blazepose"
+            else ResNet50Backbone(width)
         )
         self.o_cnn: Backbone | None = None
         if config.o_cnn != "none":
@@ -73,9 +83,10 @@ class DtsVibe(nn.Module):
                 layers=config.regressor_layers,
                 window=config.window,
                 dropout=config.dropout,
+                pose_frame=config.pose_frame,
             )
             if config.regressor == "transformer"
-            else HmrRegressor(d_model=width)
+            else HmrRegressor(d_model=width, pose_frame=config.pose_frame)
         )
 
     @property
@@ -108,7 +119,7 @@ class DtsVibe(nn.Module):
         latent = self.encoder(self.v_cnn(appearance), valid)
         if self.o_cnn is not None and flow_features is not None:
             latent = latent + self.o_cnn(flow_features)
-        return split_theta(self.regressor(latent, valid).float())
+        return split_theta(self.regressor(latent, valid).float(), self.config.pose_frame)
 
     def flow_features(
         self, flow: Float[Tensor, "window time 2 side side"]

@@ -5,6 +5,8 @@ the window corrects them. 157 is prime, so its tokens are embedded first. ``HmrR
 iterative one, for the ablation.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -13,12 +15,13 @@ from dtsvibe_cli.models.config import NUM_THETA
 from dtsvibe_cli.models.temporal_encoder import transformer_layers
 
 
-def mean_theta() -> Float[Tensor, " theta"]:
+def mean_theta(pose_frame: Literal["parent", "camera"]) -> Float[Tensor, " theta"]:
     """A body in the rest pose that stands upright, faces the camera and fills most of the crop."""
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
     facing = torch.tensor([1.0, 0, 0, 0, -1, 0])
     camera = torch.tensor([0.9, 0.0, 0.0])
-    return torch.cat([facing, identity.repeat(23), torch.zeros(10), camera])
+    others = facing if pose_frame == "camera" else identity
+    return torch.cat([facing, others.repeat(23), torch.zeros(10), camera])
 
 
 class TransformerRegressor(nn.Module):
@@ -33,12 +36,13 @@ class TransformerRegressor(nn.Module):
         layers: int,
         window: int,
         dropout: float,
+        pose_frame: Literal["parent", "camera"],
     ) -> None:
         super().__init__()
         self.coarse = nn.Linear(d_model, NUM_THETA)
         nn.init.normal_(self.coarse.weight, std=0.01)
         with torch.no_grad():
-            self.coarse.bias.copy_(mean_theta())
+            self.coarse.bias.copy_(mean_theta(pose_frame))
         self.embed = nn.Linear(NUM_THETA, d_regressor)
         self.position = nn.Parameter(torch.randn(window, d_regressor) * 0.02)
         self.layers = transformer_layers(d_regressor, heads, 2 * d_regressor, layers, dropout)
@@ -59,10 +63,17 @@ class TransformerRegressor(nn.Module):
 class HmrRegressor(nn.Module):
     """HMR's iterative error feedback, each frame by itself, three rounds from the mean."""
 
-    def __init__(self, *, d_model: int, width: int = 1024, rounds: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        pose_frame: Literal["parent", "camera"],
+        width: int = 1024,
+        rounds: int = 3,
+    ) -> None:
         super().__init__()
         self.rounds = rounds
-        self.register_buffer("start", mean_theta())
+        self.register_buffer("start", mean_theta(pose_frame))
         self.start: Tensor
         self.step = nn.Sequential(
             nn.Linear(d_model + NUM_THETA, width),

@@ -19,10 +19,15 @@ class TrainConfig:
     model: ModelConfig = LITE
     loss: LossWeights = field(
         default_factory=lambda: LossWeights(
-            joints_3d=300.0, joints_2d=100.0, smpl=60.0, velocity=200.0, form="distance"
+            joints_3d=300.0,
+            joints_2d=100.0,
+            smpl=60.0,
+            orientation=60.0,
+            velocity=200.0,
+            form="distance",
         )
     )
-    steps: int = 8000
+    steps: int = 5000
     batch_size: int = 64
     """Windows in a batch."""
     learning_rate: float = 5e-4

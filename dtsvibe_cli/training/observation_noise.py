@@ -1,8 +1,9 @@
 """What the pose networks would say of a person: the truth, made worse in the ways they are wrong.
 
 The kinds of error: noise that lasts, jitter, joints hidden or cut off and then guessed, left and
-right swapped for a while with full confidence (and then front and back in depth), depth flattened,
-tilted world landmarks, a detector that is asked only every few frames.
+right swapped for a while with full confidence (the whole body, and then front and back in depth; or
+only the legs or the arms, now and then by both networks together), depth flattened, tilted world
+landmarks, a detector that is asked only every few frames.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from torch import Tensor
 from dtsvibe_cli.geometry.joints import (
     BLAZEPOSE33,
     BLAZEPOSE33_MIRROR,
+    COCO17,
     COCO17_MIRROR,
     COCO17_TO_BLAZEPOSE33,
+    mirror_indices,
 )
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 
@@ -33,6 +36,16 @@ _PARTS: Final = tuple(
     )
 )
 """Body parts that hide together."""
+
+_LEGS: Final = ("_knee", "_ankle", "_heel", "_foot_index")
+_ARMS: Final = ("_elbow", "_wrist", "_pinky", "_index", "_thumb")
+
+
+def _exchange(names: tuple[str, ...], limbs: tuple[str, ...]) -> list[int]:
+    """Order of the points when only the named joints have their sides exchanged."""
+    moved = {f"{side}{limb}" for side in ("left", "right") for limb in limbs}
+    mirror = mirror_indices(names)
+    return [mirror[k] if name in moved else k for k, name in enumerate(names)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +107,56 @@ def add_noise(
     visible = 0.75 + 0.25 * draw.uniform(windows, time, 33)
     guessed = 0.8 * draw.uniform(windows, time, 33) ** 1.5
     visibility = torch.where(hidden, guessed, visible)
-    keypoints = _noisy_keypoints(landmarks, hidden, size, amount, draw)
-    swapped = draw.spells(windows, time, 0.22)[..., None, None]
-    back = torch.tensor([1.0, 1.0, -1.0])
-    mirror = list(BLAZEPOSE33_MIRROR)
+    given = NoisyLandmarks(
+        landmarks=points,
+        visibility=visibility,
+        world_m=world,
+        keypoints=_noisy_keypoints(landmarks, hidden, size, amount, draw),
+    )
+    return _with_confused_sides(given, draw)
+
+
+def _with_confused_sides(given: NoisyLandmarks, draw: _Draw) -> NoisyLandmarks:
+    """Left and right exchanged for a while: of legs, of arms, of everything.
+
+    Limbs alone keep their depth half of the time: the network then takes the near leg for the other
+    one, else it also believes it to be the far one.
+    """
+    windows, time = given.visibility.shape[:2]
+    for limbs, chance in ((_LEGS, 0.12), (_ARMS, 0.05)):
+        both = draw.uniform(windows, 1) < 0.4
+        by_pose = draw.spells(windows, time, chance)
+        by_detector = torch.where(both, by_pose, draw.spells(windows, time, 0.5 * chance))
+        keep_depth = draw.uniform(windows, 1, 1, 1) < 0.5
+        order = _exchange(BLAZEPOSE33, limbs)
+        coco_order = _exchange(COCO17, limbs)
+        depth = torch.where(keep_depth, given.world_m[..., order, 2:], given.world_m[..., 2:])
+        world = torch.cat([given.world_m[..., order, :2], depth], -1)
+        given = _choose(given, by_pose, order, world, by_detector, coco_order)
+    everything = draw.spells(windows, time, 0.22)
+    mirror, coco_mirror = list(BLAZEPOSE33_MIRROR), list(COCO17_MIRROR)
+    world = given.world_m[:, :, mirror] * torch.tensor([1.0, 1.0, -1.0])
+    by_detector = draw.spells(windows, time, 0.07)
+    return _choose(given, everything, mirror, world, by_detector, coco_mirror)
+
+
+def _choose(
+    given: NoisyLandmarks,
+    by_pose: Bool[Tensor, "window time"],
+    order: list[int],
+    world_m: Float[Tensor, "window time 33 3"],
+    by_detector: Bool[Tensor, "window time"],
+    coco_order: list[int],
+) -> NoisyLandmarks:
+    """Points in another order in the frames in which either network is confused."""
+    swapped = by_pose[..., None, None]
     return NoisyLandmarks(
-        landmarks=torch.where(swapped, points[:, :, mirror], points),
-        visibility=torch.where(swapped[..., 0], visibility[:, :, mirror], visibility),
-        world_m=torch.where(swapped, world[:, :, mirror] * back, world),
-        keypoints=keypoints,
+        landmarks=torch.where(swapped, given.landmarks[:, :, order], given.landmarks),
+        visibility=torch.where(swapped[..., 0], given.visibility[:, :, order], given.visibility),
+        world_m=torch.where(swapped, world_m, given.world_m),
+        keypoints=torch.where(
+            by_detector[..., None, None], given.keypoints[:, :, coco_order], given.keypoints
+        ),
     )
 
 
@@ -146,7 +200,7 @@ def _noisy_keypoints(
     amount: Float[Tensor, "window 1 1 1"],
     draw: _Draw,
 ) -> Float[Tensor, "window time 17 3"]:
-    """The detector's COCO keypoints: coarser, asked every k-th frame, now and then swapped too."""
+    """The detector's COCO keypoints: coarser, asked every k-th frame."""
     windows, time = landmarks.shape[:2]
     coco = list(COCO17_TO_BLAZEPOSE33)
     out_of_sight = hidden[:, :, coco]
@@ -158,10 +212,6 @@ def _noisy_keypoints(
         0.35 * draw.uniform(windows, time, 17),
         0.35 + 0.55 * draw.uniform(windows, time, 17),
     )
-    swapped = draw.spells(windows, time, 0.07)[..., None]
-    mirror = list(COCO17_MIRROR)
-    points = torch.where(swapped[..., None], points[:, :, mirror], points)
-    score = torch.where(swapped, score[:, :, mirror], score)
     every = torch.randint(1, 7, (windows, 1), generator=draw.generator)
     phase = torch.randint(0, 7, (windows, 1), generator=draw.generator)
     asked = (torch.arange(time)[None] + phase) % every == 0

@@ -20,14 +20,19 @@ from dtsvibe_cli.training.motion_bank import RATE_HZ, MotionBank
 FRAME_RATES_HZ: Final = (60, 50, 30, 30, 30, 30, 25, 24, 15, 12)
 """Video frame rates that a window pretends to have, drawn evenly."""
 
+_SIDES: Final = ("left", "right")
 _UPPER: Final = tuple(range(12, 24))
 _LIMBS: Final = ((13, 16, 18, 20, 22), (14, 17, 19, 21, 23), (1, 4, 7, 10), (2, 5, 8, 11))
 _LOOSENESS: Final = {
-    "pelvis": 0.0, "spine": 0.08, "neck": 0.12, "head": 0.15, "collar": 0.08, "shoulder": 0.30,
+    "pelvis": 0.0, "spine": 0.10, "neck": 0.12, "head": 0.15, "collar": 0.08, "shoulder": 0.30,
     "elbow": 0.12, "wrist": 0.20, "hand": 0.05, "hip": 0.18, "knee": 0.08, "ankle": 0.12,
     "foot": 0.08,
 }  # fmt: skip
 """Deviation of a constant random turn added to each joint, radians: limb roots move most."""
+
+_LIMB_ROOTS: Final = tuple(SMPL24.index(f"{s}_{j}") for j in ("hip", "shoulder") for s in _SIDES)
+_LIMB_REACH: Final = torch.tensor([0.8, 0.5, 0.6])
+"""Deviation of the turn of a limb held oddly, radians: forward and back, about itself, aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +65,11 @@ def _varied_window(
     """Recorded motion at a random rate, with limbs recombined and sides mirrored."""
     step = RATE_HZ / rng.choice(FRAME_RATES_HZ) * rng.uniform(0.7, 1.3)
     pose, transl = bank.window(rng, length, step)
-    if rng.random() < 0.35:
+    if rng.random() < 0.4:
         other, _ = bank.window(rng, length, step)
         pose = pose.clone()
         pose[:, _UPPER] = other[:, _UPPER]
-    if rng.random() < 0.25:
+    if rng.random() < 0.4:
         other, _ = bank.window(rng, length, step)
         limb = _LIMBS[rng.integers(len(_LIMBS))]
         pose = pose.clone()
@@ -86,12 +91,31 @@ def _camera_turns(size: int, generator: torch.Generator) -> Float[Tensor, "windo
 
     yaw = torch.rand(size, generator=generator) * 2 * math.pi
     pitch = (normal(0.3) + 0.1).clamp(-0.9, 1.2)
-    roll = normal(0.12)
+    tilted = torch.rand(size, generator=generator) < 0.25
+    roll = torch.where(tilted, normal(0.6), normal(0.12))
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     turns = _axis_turn(roll, 2) @ _axis_turn(pitch, 0) @ upright @ _axis_turn(yaw, 1)
     odd = torch.rand(size, generator=generator) < 0.08
     anyhow = rotvec_to_rotmat(torch.randn(size, 3, generator=generator) * 1.8)
     return torch.where(odd[:, None, None], anyhow @ turns, turns)
+
+
+def _odd_limbs(
+    pose: Float[Tensor, "window time 24 3 3"], generator: torch.Generator
+) -> Float[Tensor, "window time 24 3 3"]:
+    """Now and then an arm or a leg is held where recorded motion never had it, and swung a little.
+
+    Balancing, dancing and climbing people do so; few recordings show them.
+    """
+    windows, time = pose.shape[:2]
+    odd = torch.rand(windows, 1, len(_LIMB_ROOTS), 1, generator=generator) < 0.12
+    held = torch.randn(windows, 1, len(_LIMB_ROOTS), 3, generator=generator) * _LIMB_REACH
+    swing = torch.randn(windows, 1, len(_LIMB_ROOTS), 3, generator=generator) * 0.3
+    swing = swing * torch.linspace(-1, 1, time)[:, None, None]
+    pose = pose.clone()
+    turned = rotvec_to_rotmat((held + swing) * odd) @ pose[:, :, list(_LIMB_ROOTS)]
+    pose[:, :, list(_LIMB_ROOTS)] = turned
+    return pose
 
 
 def draw_windows(
@@ -116,6 +140,7 @@ def draw_windows(
         drift = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * 0.3
         drift = drift * torch.linspace(-1, 1, length)[:, None, None]
         pose = pose @ rotvec_to_rotmat(turn + drift)
+        pose = _odd_limbs(pose, generator)
     camera = _camera_turns(size, generator)
     pose = pose.clone()
     pose[:, :, 0] = camera[:, None] @ pose[:, :, 0]

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from dtsvibe_cli.errors import ConfigError
-from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33, SMPL24_PARENTS
+from dtsvibe_cli.geometry.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from dtsvibe_cli.models.backbone import (
+    BONE_DIRECTIONS,
     LANDMARK_FEATURES,
     Backbone,
     ResNet50Backbone,
+    bone_directions,
     landmark_features,
 )
 from dtsvibe_cli.models.config import LITE, NUM_THETA, PAPER, TINY, ModelConfig, preset
@@ -225,7 +228,7 @@ def test_one_batch_is_learned_by_heart(config: ModelConfig) -> None:
     pose = rotvec_to_rotmat(torch.randn(2, 8, 24, 3, generator=generator) * 0.3)
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     history = []
-    for _ in range(60):
+    for _ in range(120):
         theta = network(appearance, network.flow_features(flow), valid)
         loss = (theta.full_pose - pose).square().mean()
         optimizer.zero_grad()
@@ -251,12 +254,45 @@ def test_the_same_seed_builds_the_same_network_and_disturbs_no_other_randomness(
 
 
 def test_an_untrained_network_starts_near_the_mean_body() -> None:
-    mean = numbers(split_theta(mean_theta().expand(1, 1, -1)))
-    upright = split_theta(mean_theta().expand(1, 1, -1)).full_pose[0, 0]
+    parent, camera = (
+        split_theta(mean_theta(frame).expand(1, 1, -1), frame) for frame in ("parent", "camera")
+    )
+    mean = numbers(parent)
+    torch.testing.assert_close(numbers(camera), mean)
+    upright = parent.full_pose[0, 0]
     assert upright[0].diagonal().tolist() == [1, -1, -1]  # y up becomes y down, facing the camera
     torch.testing.assert_close(upright[1:], torch.eye(3).expand(23, 3, 3))
     started = numbers(estimate(build(TINY).eval(), *inputs(4)))
     assert float((started - mean).abs().mean()) < 0.1
+
+
+def test_rotations_before_the_camera_become_relative_to_the_parents() -> None:
+    rotvec = torch.randn(2, 3, 24, 3, generator=torch.Generator().manual_seed(1))
+    relative = rotvec_to_rotmat(rotvec)
+    before = [relative[..., 0, :, :]]
+    for joint, parent in enumerate(SMPL24_PARENTS[1:], start=1):
+        before.append(before[parent] @ relative[..., joint, :, :])
+    numbers_6d = rotmat_to_rot6d(torch.stack(before, -3)).flatten(-2)
+    theta = split_theta(torch.cat([numbers_6d, torch.zeros(2, 3, 13)], -1), "camera")
+    torch.testing.assert_close(theta.full_pose, relative, atol=1e-5, rtol=0)
+
+
+def test_bone_directions_turn_with_the_body_and_ignore_its_size() -> None:
+    generator = torch.Generator().manual_seed(2)
+    world = torch.randn(5, 33, 3, generator=generator)
+    turn = rotvec_to_rotmat(torch.tensor([0.4, -1.0, 0.3]))
+
+    def directions(world_m: torch.Tensor) -> torch.Tensor:
+        rest = torch.zeros(5, 33, 2), torch.ones(5, 33), world_m, torch.zeros(5, 17, 3)
+        return bone_directions(landmark_features(*rest)).unflatten(-1, (-1, 3))
+
+    world = 0.4 * world.clamp(-1, 1)
+    plain, turned = directions(world), directions(world @ turn.T * 1.5)
+    assert plain.shape[1] * 3 == BONE_DIRECTIONS
+    torch.testing.assert_close(turned, plain @ turn.T, atol=1e-4, rtol=0)
+    left_thigh = world[:, BLAZEPOSE33.index("left_knee")] - world[:, BLAZEPOSE33.index("left_hip")]
+    nearest = (plain @ torch.nn.functional.normalize(left_thigh, dim=-1)[..., None]).amax((1, 2))
+    torch.testing.assert_close(nearest, torch.ones(5))
 
 
 def test_landmark_features_leave_out_keypoints_that_were_not_given() -> None:

@@ -89,10 +89,18 @@ def test_terms_by_hand(batch: TrainingBatch) -> None:
 
 def test_the_total_weighs_the_terms_relative_to_3d() -> None:
     one = torch.tensor(1.0)
-    losses = Losses(joints_3d=one, joints_2d=one * 2, smpl=one * 3, velocity=one * 4, mpjpe_mm=one)
-    weights = LossWeights(joints_3d=10.0, joints_2d=5.0, smpl=20.0, velocity=2.5)
-    assert float(losses.total(weights)) == pytest.approx(1 + 1 + 6 + 1)
-    assert (PAPER.joints_3d, PAPER.joints_2d, PAPER.smpl, PAPER.velocity) == (300, 200, 120, 0)
+    losses = Losses(
+        joints_3d=one,
+        joints_2d=one * 2,
+        smpl=one * 3,
+        orientation=one * 5,
+        velocity=one * 4,
+        mpjpe_mm=one,
+    )
+    weights = LossWeights(joints_3d=10.0, joints_2d=5.0, smpl=20.0, orientation=4.0, velocity=2.5)
+    assert float(losses.total(weights)) == pytest.approx(1 + 1 + 6 + 2 + 1)
+    assert (PAPER.joints_3d, PAPER.joints_2d, PAPER.smpl) == (300, 200, 120)
+    assert (PAPER.velocity, PAPER.orientation) == (0, 0)
 
 
 @pytest.mark.parametrize("weights", [PAPER, DISTANCE], ids=["squared", "distance"])
