@@ -36,16 +36,13 @@ _SHAPES = ((16, 9), (16, 9), (4, 3), (3, 2), (1, 1), (3, 4), (9, 16), (9, 16))
 def random_shot(rng: np.random.Generator) -> Shot:
     """Some way to film, small pictures with people of 150 to 350 pixels."""
     shape = _SHAPES[rng.integers(len(_SHAPES))]
-    longest = float(rng.choice([320, 384, 448]))
-    size = (
-        2 * round(longest * shape[0] / max(shape) / 2),
-        2 * round(longest * shape[1] / max(shape) / 2),
-    )
+    scale = math.sqrt(float(rng.uniform(90e3, 150e3)) / (shape[0] * shape[1]))
+    size = (2 * round(scale * shape[0] / 2), 2 * round(scale * shape[1] / 2))
     fov = float(np.clip(rng.normal(58, 16), 18, 105))
     pitch = rng.uniform(0.3, 1.2) if rng.random() < 0.15 else rng.normal(0.08, 0.18)
     return Shot(
         size=size,
-        person_px=size[1] * float(np.exp(rng.uniform(np.log(0.5), np.log(1.0)))),
+        person_px=size[1] * float(np.exp(rng.uniform(np.log(0.55), np.log(1.05)))),
         diagonal_fov_deg=fov,
         yaw=rng.uniform(0, 2 * np.pi),
         pitch=float(np.clip(pitch, -0.7, 1.3)),
@@ -69,12 +66,12 @@ def film(
     ``floor`` keeps it above the ground (y = 0).
     """
     frames = len(pelvis)
-    width, height = shot.size
-    focal = math.hypot(width, height) / 2 / math.tan(math.radians(shot.diagonal_fov_deg) / 2)
+    focal = math.hypot(*shot.size) / 2 / math.tan(math.radians(shot.diagonal_fov_deg) / 2)
     distance = max(1.4, focal * 1.7 / shot.person_px)
     focal = distance * shot.person_px / 1.7
     middle = pelvis.mean(0)
-    if shot.manner == "still":
+    travels = np.ptp(pelvis, axis=0).max() > 1.2
+    if shot.manner == "still" and not travels:
         aim = np.tile(middle, (frames, 1))
     else:
         lag = 0.05 if shot.manner == "follow" else 0.25
@@ -91,7 +88,7 @@ def film(
     position = pelvis + offset * np.maximum(gap, 1.2) / np.maximum(gap, 1e-6)
     if floor:
         position[:, 1] = np.maximum(position[:, 1], 0.15)
-    framing = rng.normal(0, 0.10, 3) * 1.7 * (height / shot.person_px)
+    framing = rng.normal(0, 0.06, 3) * 1.7 * (min(shot.size) / shot.person_px)
     aim = aim + framing + _wander(rng, frames, rate_hz, 0.012 * shot.shake * distance)
     zoom = np.exp(shot.zoom * np.linspace(-0.5, 0.5, frames))
     roll = shot.roll + _wander(rng, frames, rate_hz, 0.004 * shot.shake)[:, 0]

@@ -65,8 +65,10 @@ def develop(
     )
     frame = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     if footage.jpeg_quality is not None:
-        _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, footage.jpeg_quality])
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        _, data = cv2.imencode(
+            ".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, footage.jpeg_quality]
+        )
+        frame = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     if footage.shrink < 1:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(frame, dtype=np.uint8)

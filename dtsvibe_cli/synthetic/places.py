@@ -4,18 +4,24 @@ A panorama says what is seen in every direction and what light comes from there;
 as the place is. A photograph says what is seen, and roughly the light. World axes: y is up.
 """
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
+from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.synthetic.fast_render import Light
 from dtsvibe_cli.synthetic.noise import fractal_noise
 
 _DETAIL: Final = 0.06
 """Strength of the fine grain that makes up for a small panorama's resolution."""
+
+_BRIGHTEST: Final = 60.0
+"""Panoramas are cut off here: a sun that is brighter makes ripples in interpolated pictures."""
 
 _MAX_TAN: Final = 3.0
 """A backdrop reaches no further from its middle than this (72 degrees)."""
@@ -126,7 +132,7 @@ def _of_panorama(
         wide,
         (u + 3.5).astype(np.float32),
         (v - 0.5).astype(np.float32),
-        cv2.INTER_CUBIC,
+        cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
     seed = int(rng.integers(1 << 16))
@@ -176,7 +182,7 @@ def light_of(place: Place, rng: np.random.Generator) -> Light:
     sky, ground = 0.4 * sky + 0.6 * sky.mean(), 0.4 * ground + 0.6 * ground.mean()
     ambient = np.zeros((9, 3))
     ambient[0], ambient[1] = (sky + ground) / 2, (sky - ground) / 2
-    strength = rng.uniform(0, 1.8) * float((sky + ground).mean() / 2)
+    strength = rng.uniform(0.2, 2.2) * float((sky + ground).mean() / 2)
     turn, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 1.4)
     direction = np.array([np.cos(turn) * np.cos(height), np.sin(height), np.sin(turn)])
     warm = np.array([1.0, rng.uniform(0.85, 1.0), rng.uniform(0.7, 1.0)])
@@ -232,3 +238,45 @@ def made_up_place(rng: np.random.Generator) -> Place:
     return Place(
         name="made up", picture=np.clip(picture, 0, 1).astype(np.float32), is_panorama=False
     )
+
+
+class PlaceLibrary:
+    """Places kept in a folder: panoramas (.npz, linear light) and photographs (.jpg).
+
+    Raises:
+        DataError: There are none.
+    """
+
+    def __init__(self, folder: Path, panorama_share: float = 0.7) -> None:
+        self._panoramas = sorted(folder.glob("*.npz"))
+        self._photographs = sorted(folder.glob("*.jpg"))
+        self._panorama_share = panorama_share
+        if not self._panoramas and not self._photographs:
+            raise DataError(
+                f"There are no places in {folder}: collect them with `dtsvibe synthesize --collect`."
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """What there is."""
+        return [path.stem for path in (*self._panoramas, *self._photographs)]
+
+    def draw(self, rng: np.random.Generator) -> Place:
+        """One of the places."""
+        panorama = rng.random() < self._panorama_share
+        paths = self._panoramas if panorama else self._photographs
+        paths = paths or self._panoramas or self._photographs
+        return _read(paths[rng.integers(len(paths))])
+
+
+@functools.lru_cache(maxsize=32)
+def _read(path: Path) -> Place:
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            picture = np.clip(np.nan_to_num(file["panorama"].astype(np.float32)), 0, _BRIGHTEST)
+        return Place(name=path.stem, picture=picture, is_panorama=True)
+    encoded = cv2.imread(str(path))
+    if encoded is None:
+        raise DataError(f"{path} is no picture; delete it.")
+    picture = (encoded[..., ::-1].astype(np.float32) / 255) ** 2.2
+    return Place(name=path.stem, picture=picture, is_panorama=False)

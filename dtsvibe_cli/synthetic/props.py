@@ -77,7 +77,7 @@ def _texture(
     stretch = {"post": [2, 12, 1], "hedge": [24, 8, 1]}.get(kind, [6, 6, 1])
     field = fractal_noise(points * stretch, seed=seed, octaves=3).reshape(x.shape)
     colour = rng.uniform(0.1, 0.9, 3) if rng.random() < 0.4 else rng.uniform(0.1, 0.8)
-    picture = brightness * (np.ones((*x.shape, 1)) * colour) * (1 + 0.35 * field[..., None])
+    picture = brightness * (np.ones((*x.shape, 3)) * colour) * (1 + 0.35 * field[..., None])
     if rng.random() < 0.3:
         picture *= np.where(np.mod(x * rng.integers(3, 12), 1) < 0.5, 1.0, 0.5)[..., None]
     cover = np.ones_like(x)
