@@ -1,4 +1,4 @@
-"""The body's texture map: which point of the body every texel shows, so that clothes can be painted.
+"""The body's texture map: which point of the body every texel shows, to paint clothes there.
 
 Everything is painted in the coordinates of the mean body's rest pose: a hem lies at the same height
 of everybody's leg, whatever the shape.

@@ -77,9 +77,7 @@ def film(
         lag = 0.05 if shot.manner == "follow" else 0.25
         aim = gaussian_filter1d(pelvis, max(1.0, lag * rate_hz), axis=0, mode="nearest")
     level = math.cos(shot.pitch)
-    back = np.array(
-        [math.sin(shot.yaw) * level, math.sin(shot.pitch), math.cos(shot.yaw) * level]
-    )
+    back = np.array([math.sin(shot.yaw) * level, math.sin(shot.pitch), math.cos(shot.yaw) * level])
     stands = aim if shot.manner == "follow" else np.tile(middle, (frames, 1))
     position = stands + back * distance + _wander(rng, frames, rate_hz, 0.015 * shot.shake)
     # somebody who runs at the camera is not run through
@@ -92,9 +90,7 @@ def film(
     aim = aim + framing + _wander(rng, frames, rate_hz, 0.012 * shot.shake * distance)
     zoom = np.exp(shot.zoom * np.linspace(-0.5, 0.5, frames))
     roll = shot.roll + _wander(rng, frames, rate_hz, 0.004 * shot.shake)[:, 0]
-    return [
-        _look(position[k], aim[k], roll[k], focal * zoom[k], shot.size) for k in range(frames)
-    ]
+    return [_look(position[k], aim[k], roll[k], focal * zoom[k], shot.size) for k in range(frames)]
 
 
 def _look(

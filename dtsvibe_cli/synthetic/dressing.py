@@ -136,7 +136,9 @@ def _thickness(
     return np.asarray(np.where(is_shoe(mean, outfit), _SOLE_M, out))
 
 
-def _sheets(dressed: Points, mean: Points, outfit: Outfit, rng: np.random.Generator) -> list[_Sheet]:
+def _sheets(
+    dressed: Points, mean: Points, outfit: Outfit, rng: np.random.Generator
+) -> list[_Sheet]:
     sheets = []
     if outfit.skirt_hem_m is not None:
         sheets.append(_skirt(dressed, mean, outfit, outfit.skirt_hem_m, rng))
@@ -194,8 +196,9 @@ def _cloth_tile(
     spread = points[low][:, left].reshape(-1, 3)
     spread[:, 1] = np.repeat(np.interp(rows, range(len(points)), points[:, 0, 1]), TILE_PX)
     turn = np.linspace(0, 2 * np.pi, TILE_PX)
-    spread[:, 0], spread[:, 2] = np.tile(0.18 * np.sin(turn), TILE_PX), np.tile(
-        0.18 * np.cos(turn), TILE_PX
+    spread[:, 0], spread[:, 2] = (
+        np.tile(0.18 * np.sin(turn), TILE_PX),
+        np.tile(0.18 * np.cos(turn), TILE_PX),
     )
     scales = ([5, 2, 5], [22, 5, 22], [40, 10, 40], [60, 60, 60], [110, 110, 110], [160, 25, 45])
     seed = int(rng.integers(1 << 16))

@@ -204,24 +204,37 @@ def _paint(
             du, dv = u - left, v - top
             toward = x * sun_direction[0] + y * sun_direction[1] + z * sun_direction[2]
             lit = max(0.0, (toward + 0.1) / 1.1)
-            shine = max(0.0, 2 * facing * toward - (
-                eye[0] * sun_direction[0] + eye[1] * sun_direction[1] + eye[2] * sun_direction[2]
-            )) ** 8 * gloss if toward > 0 else 0.0
-            for k in range(3):
-                albedo = (
-                    (texture[top, left, k] * (1 - du) + texture[top, left + 1, k] * du) * (1 - dv)
-                    + (texture[top + 1, left, k] * (1 - du) + texture[top + 1, left + 1, k] * du)
-                    * dv
+            shine = (
+                max(
+                    0.0,
+                    2 * facing * toward
+                    - (
+                        eye[0] * sun_direction[0]
+                        + eye[1] * sun_direction[1]
+                        + eye[2] * sun_direction[2]
+                    ),
                 )
+                ** 8
+                * gloss
+                if toward > 0
+                else 0.0
+            )
+            for k in range(3):
+                albedo = (texture[top, left, k] * (1 - du) + texture[top, left + 1, k] * du) * (
+                    1 - dv
+                ) + (texture[top + 1, left, k] * (1 - du) + texture[top + 1, left + 1, k] * du) * dv
                 light = (
-                    ambient[0, k] + ambient[1, k] * y + ambient[2, k] * z + ambient[3, k] * x
-                    + ambient[4, k] * x * y + ambient[5, k] * y * z
-                    + ambient[6, k] * (3 * z * z - 1) + ambient[7, k] * x * z
+                    ambient[0, k]
+                    + ambient[1, k] * y
+                    + ambient[2, k] * z
+                    + ambient[3, k] * x
+                    + ambient[4, k] * x * y
+                    + ambient[5, k] * y * z
+                    + ambient[6, k] * (3 * z * z - 1)
+                    + ambient[7, k] * x * z
                     + ambient[8, k] * (x * x - y * y)
                 )
-                colours[row, column, k] = (
-                    albedo * (max(light, 0.0) + lit * sun[k]) + shine * sun[k]
-                )
+                colours[row, column, k] = albedo * (max(light, 0.0) + lit * sun[k]) + shine * sun[k]
             colours[row, column, 3] = 1.0
 
 
@@ -229,10 +242,14 @@ def _sum_normals(points: Any, faces: Any, out: Any) -> None:
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         px, py, pz = (
-            points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
+            points[b, 0] - points[a, 0],
+            points[b, 1] - points[a, 1],
+            points[b, 2] - points[a, 2],
         )
         qx, qy, qz = (
-            points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+            points[c, 0] - points[a, 0],
+            points[c, 1] - points[a, 1],
+            points[c, 2] - points[a, 2],
         )
         nx, ny, nz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
         for k in range(3):

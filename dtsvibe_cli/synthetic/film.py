@@ -170,9 +170,7 @@ def _shadowed(
     return np.asarray(light * (1 - np.float32(film.shadow) * soft[..., None]))
 
 
-def exact_flow(
-    film: Film, index: int, frame: FilmedFrame
-) -> Float[np.ndarray, "height width 2"]:
+def exact_flow(film: Film, index: int, frame: FilmedFrame) -> Float[np.ndarray, "height width 2"]:
     """How far what is seen at each pixel's centre came since the frame before, pixels.
 
     Of things in front of people: those of the last one drawn. Zeros in the first frame.
@@ -193,7 +191,7 @@ def exact_flow(
         if first is None or second is None or layer is None:
             continue
         moved = here - _mapped(first @ np.linalg.inv(second), here)
-        flow = np.where(layer[..., 3:] > _HIDDEN_COVER, moved, flow)
+        flow[layer[..., 3] > _HIDDEN_COVER] = moved[layer[..., 3] > _HIDDEN_COVER]
     return flow
 
 

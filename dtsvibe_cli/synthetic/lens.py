@@ -65,10 +65,11 @@ def develop(
     )
     frame = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     if footage.jpeg_quality is not None:
-        _, data = cv2.imencode(
-            ".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, footage.jpeg_quality]
-        )
-        frame = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        coding = [cv2.IMWRITE_JPEG_QUALITY, footage.jpeg_quality]
+        data = cv2.imencode(".jpg", frame[..., ::-1], coding)[1]
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        frame = np.ascontiguousarray(decoded[..., ::-1])
     if footage.shrink < 1:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(frame, dtype=np.uint8)

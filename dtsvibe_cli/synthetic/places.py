@@ -26,7 +26,7 @@ _BRIGHTEST: Final = 60.0
 _MAX_TAN: Final = 3.0
 """A backdrop reaches no further from its middle than this (72 degrees)."""
 
-Picture = Float[np.ndarray, "rows columns 3"]
+Picture = Float[np.ndarray, "_ _ 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +253,7 @@ class PlaceLibrary:
         self._panorama_share = panorama_share
         if not self._panoramas and not self._photographs:
             raise DataError(
-                f"There are no places in {folder}: collect them with `dtsvibe synthesize --collect`."
+                f"There are no places in {folder}: fetch them with `dtsvibe synthesize --collect`."
             )
 
     @property

@@ -4,11 +4,8 @@ Everything is true but the pictures: motion was recorded, and what is stored is 
 MoveNet and the flow estimator really said of the frames.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +30,8 @@ from dtsvibe_cli.training.scenes import (
     Scene,
     hidden_landmarks,
 )
-from dtsvibe_cli.training.sequences import TrainingSequence, write_sequence
+from dtsvibe_cli.training.sequences import TrainingSequence
 from dtsvibe_cli.training.watching import Watcher
-
-_LOG = logging.getLogger(__name__)
 
 DATASET: Final = "rendered"
 MIN_SEEN: Final = 16
@@ -74,7 +69,7 @@ class Studio:
     def people(self, seed: int, index: int) -> list[SeenPerson]:
         """The people of one scene who were followed; the same for the same seed and index."""
         scene = self._director.scene(seed, index)
-        hidden: list[list[Bool[np.ndarray, "33"]]] = [[] for _ in scene.people]
+        hidden: list[list[np.ndarray]] = [[] for _ in scene.people]
 
         def pictures() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
             for frame_index in range(len(scene.film.cameras)):
