@@ -83,7 +83,7 @@ def test_landmarks_lie_on_the_silhouette(body: BodyModel) -> None:
     inside = ((at >= 0) & (at < scene.size)).all(1)
     assert inside.sum() > 25
     x, y = (at[inside] * 2).astype(int).T
-    assert covered[y, x].mean() > 0.95  # a heel may lie a pixel beside it
+    assert covered[y, x].mean() > 0.9  # a heel and a toe may lie a pixel beside it
     assert 0.05 < covered.mean() < 0.6
 
 

@@ -176,14 +176,14 @@ def exact_flow(film: Film, index: int, frame: FilmedFrame) -> Float[np.ndarray, 
     Of things in front of people: those of the last one drawn. Zeros in the first frame.
     """
     width, height = film.size
-    flow = np.zeros((height, width, 2))
+    flow: Float[np.ndarray, "height width 2"] = np.zeros((height, width, 2))
     if index == 0:
         return flow
     now, before = film.cameras[index], film.cameras[index - 1]
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     here = np.stack([x, y], -1)
     to_before = film.backdrop.homography(before) @ np.linalg.inv(film.backdrop.homography(now))
-    flow = here - _mapped(to_before, here)
+    flow[:] = here - _mapped(to_before, here)
     _flow_of_people(film, index, frame, here, flow)
     for prop in film.props:
         first, second = prop.homography(before), prop.homography(now)
@@ -199,7 +199,8 @@ def _mapped(
     matrix: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "height width 2"]
 ) -> Float[np.ndarray, "height width 2"]:
     there = points @ matrix[:, :2].T + matrix[:, 2]
-    return np.asarray(there[..., :2] / there[..., 2:])
+    placed: Float[np.ndarray, "height width 2"] = there[..., :2] / there[..., 2:]
+    return placed
 
 
 def _flow_of_people(

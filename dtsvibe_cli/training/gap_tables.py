@@ -114,7 +114,10 @@ def error_rows(samples: Sequence[GapSample]) -> list[Row]:
         ]
     amounts = [np.nanmedian(np.linalg.norm(r, axis=-1)) for r in every]
     rows.append(
-        ("deviation of the logarithm of a sequence's error", float(np.std(np.log(amounts))))
+        (
+            "deviation of the logarithm of a sequence's error",
+            float(np.std(np.log(np.maximum(amounts, 1e-6)))),
+        )
     )
     return rows
 
@@ -253,7 +256,7 @@ def blind_rows(samples: Sequence[GapSample]) -> list[Row]:
             second.append(np.diff(at, n=2, axis=0)[steady].ravel())
         rows.append((f"{name}: second difference, deviation", deviation(np.concatenate(second))))
     score = np.concatenate([sample.visibility for sample in samples])
-    rows += _quantiles("BlazePose visibility, all", score)
+    rows += _quantiles("BlazePose visibility, all", score.ravel())
     rows.append(("landmarks below 0.5, %", 100 * float((score < 0.5).mean())))
     apart, exchanged, weights = [], [], []
     for sample, size in zip(samples, sizes, strict=True):

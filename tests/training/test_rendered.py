@@ -98,6 +98,7 @@ def test_inputs_are_those_of_the_networks(people: list[SeenPerson], tmp_path: Pa
     assert ((sequence.keypoints_crop[..., 2] > 0).any(1)).sum() < 9  # asked in some frames only
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # empty groups give NaN
 def test_statistics_of_perfect_and_of_exchanged_observations(
     people: list[SeenPerson], body: BodyModel, tmp_path: Path
 ) -> None:
