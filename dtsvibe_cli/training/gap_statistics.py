@@ -199,3 +199,8 @@ def parts_in_time(
 def deviation(values: Float[np.ndarray, "..."]) -> float:
     """Of values around zero: by their median size, as if they were normal."""
     return float(1.4826 * np.median(np.abs(values)))
+
+
+def percentile(values: Float[np.ndarray, " value"], percent: int) -> float:
+    """Of the values; NaN when there are none."""
+    return float(np.percentile(values, percent)) if len(values) else float("nan")

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 
 from dtsvibe_cli.geometry.joints import (
     BLAZEPOSE33,
-    BLAZEPOSE33_MIRROR,
     COCO17,
     COCO17_MIRROR,
     COCO17_TO_BLAZEPOSE33,
 )
+from dtsvibe_cli.training.gap_offsets import offset_rows
 from dtsvibe_cli.training.gap_statistics import (
     GROUPS,
     SETS,
@@ -27,6 +27,7 @@ from dtsvibe_cli.training.gap_statistics import (
     keypoint_swaps,
     landmark_swaps,
     parts_in_time,
+    percentile,
     residuals,
     swaps,
     unexchanged,
@@ -95,8 +96,8 @@ def error_rows(samples: Sequence[GapSample]) -> list[Row]:
         hidden = np.concatenate([sample.hidden[:, joints] for sample in samples])
         for label, chosen in (("seen", ~hidden), ("hidden", hidden)):
             own = size[chosen & ~np.isnan(size)]
-            rows.append((f"{name}: median, {label}", _percentile(own, 50)))
-            rows.append((f"{name}: 90th percentile, {label}", _percentile(own, 90)))
+            rows.append((f"{name}: median, {label}", percentile(own, 50)))
+            rows.append((f"{name}: 90th percentile, {label}", percentile(own, 90)))
             far = 100 * _mean(own > 0.1)
             rows.append((f"{name}: further off than 0.1, {label}, %", far))
         series = [
@@ -122,10 +123,6 @@ def error_rows(samples: Sequence[GapSample]) -> list[Row]:
     return rows
 
 
-def _percentile(values: Float[np.ndarray, " value"], percent: int) -> float:
-    return float(np.percentile(values, percent)) if len(values) else float("nan")
-
-
 def keypoint_rows(samples: Sequence[GapSample]) -> list[Row]:
     """The detector's errors where its sides are right."""
     rows: list[Row] = []
@@ -145,8 +142,8 @@ def keypoint_rows(samples: Sequence[GapSample]) -> list[Row]:
         if joints:
             for label, chosen in (("seen", ~out[:, joints]), ("hidden", out[:, joints])):
                 own = error[:, joints][chosen]
-                rows.append((f"MoveNet {name}: median, {label}", _percentile(own, 50)))
-                rows.append((f"MoveNet {name}: 90th percentile, {label}", _percentile(own, 90)))
+                rows.append((f"MoveNet {name}: median, {label}", percentile(own, 50)))
+                rows.append((f"MoveNet {name}: 90th percentile, {label}", percentile(own, 90)))
     rows += _quantiles("MoveNet score, seen", score[~out])
     rows += _quantiles("MoveNet score, hidden", score[out])
     asked = np.concatenate([(s.keypoints[..., 2] > 0).any(1) for s in samples])
@@ -154,7 +151,7 @@ def keypoint_rows(samples: Sequence[GapSample]) -> list[Row]:
 
 
 def _quantiles(name: str, values: Float[np.ndarray, " value"]) -> list[Row]:
-    return [(f"{name}: {p}th percentile", _percentile(values, p)) for p in (5, 25, 50, 75, 95)]
+    return [(f"{name}: {p}th percentile", percentile(values, p)) for p in (5, 25, 50, 75, 95)]
 
 
 def visibility_rows(samples: Sequence[GapSample]) -> list[Row]:
@@ -334,66 +331,6 @@ def view_rows(samples: Sequence[GapSample]) -> list[Row]:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-_BONES: Final = (
-    ("left_ankle", "left_knee", "left_ankle"),
-    ("left_knee", "left_hip", "left_knee"),
-    ("left_hip", "right_hip", "left_hip"),
-    ("left_shoulder", "right_shoulder", "left_shoulder"),
-    ("left_elbow", "left_shoulder", "left_elbow"),
-    ("left_wrist", "left_elbow", "left_wrist"),
-    ("left_heel", "left_foot_index", "left_heel"),
-    ("left_foot_index", "left_heel", "left_foot_index"),
-    ("left_index", "left_wrist", "left_index"),
-    ("nose", "left_shoulder", "nose"),
-)
-"""A joint, and a bone of its own side along which its error is measured."""
-
-_MIN_BONE: Final = 0.08
-"""Shorter bones in the picture have no direction."""
-
-
-def offset_rows(samples: Sequence[GapSample]) -> list[Row]:
-    """What the networks mean by a joint: its usual offset from ours, of upright people, seen."""
-    rows: list[Row] = []
-    for joint, start, end in _BONES:
-        along: list[np.ndarray] = []
-        upward: list[np.ndarray] = []
-        for sample in samples:
-            upright = sample.root[:, 1, 1] < -0.8
-            trunk = _direction(sample, ("left_hip", "right_hip"), ("left_shoulder",))[0]
-            for flip in (False, True):
-                own, first, last = (_side(name, flip) for name in (joint, start, end))
-                bone, length = _direction(sample, (first,), (last,))
-                k = BLAZEPOSE33.index(own)
-                error = residuals(sample)[:, k]
-                fine = upright & ~sample.hidden[:, k] & (length > _MIN_BONE)
-                fine &= np.linalg.norm(np.nan_to_num(error, nan=1.0), axis=1) < 0.1
-                along.append((error * bone).sum(1)[fine])
-                upward.append((error * trunk).sum(1)[fine])
-        name = joint.removeprefix("left_")
-        bone_name = f"{start.removeprefix('left_')} to {end.removeprefix('left_')}"
-        both = np.concatenate(along), np.concatenate(upward)
-        rows.append((f"BlazePose {name}, along {bone_name}: median", _percentile(both[0], 50)))
-        rows.append((f"BlazePose {name}, up along the trunk: median", _percentile(both[1], 50)))
-    return rows
-
-
-def _side(name: str, flip: bool) -> str:
-    return name if not flip else BLAZEPOSE33[BLAZEPOSE33_MIRROR[BLAZEPOSE33.index(name)]]
-
-
-def _direction(
-    sample: GapSample, start: Sequence[str], end: Sequence[str]
-) -> tuple[Float[np.ndarray, "row 2"], Float[np.ndarray, " row"]]:
-    """Unit vectors in the picture, and their lengths as fractions of the body's extent."""
-    first, last = (
-        sample.true[:, [BLAZEPOSE33.index(name) for name in names]].mean(1)
-        for names in (start, end)
-    )
-    length = np.linalg.norm(last - first, axis=1)
-    return (last - first) / np.maximum(length, 1e-9)[:, None], length / extent(sample)
 
 
 SECTIONS: Final[dict[str, Callable[[Sequence[GapSample]], list[Row]]]] = {
