@@ -11,7 +11,7 @@ import click
 
 from dtsvibe_cli import __version__
 
-COMMANDS: Final = ("run", "render", "info", "weights", "train")
+COMMANDS: Final = ("run", "render", "info", "weights", "train", "bench")
 """In the order that help lists them."""
 
 
