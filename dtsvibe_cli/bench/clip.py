@@ -34,6 +34,7 @@ _MIN_ASPECT: Final = 0.6
 _BUNDLED: Final = Path(__file__).parents[2] / "examples" / "synthetic_walk.mp4"
 _LOG = logging.getLogger(__name__)
 Picture = UInt8[np.ndarray, "height width 3"]
+Made = UInt8[np.ndarray, "rows columns 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,8 @@ def find_walker() -> Path:
     return made
 
 
-def _side_by_side(pictures: list[Picture], spec: ClipSpec) -> Picture:
-    edges = np.linspace(0, spec.width_px, len(pictures) + 1).round().astype(int)
+def _side_by_side(pictures: list[Picture], spec: ClipSpec) -> Made:
+    edges = [k * spec.width_px // len(pictures) for k in range(len(pictures) + 1)]
     return np.concatenate(
         [
             _tile(picture[:, ::-1] if k % 2 else picture, right - left, spec.height_px, k % 2 == 1)
@@ -114,7 +115,7 @@ def _side_by_side(pictures: list[Picture], spec: ClipSpec) -> Picture:
     )
 
 
-def _tile(picture: Picture, width: int, height: int, mirrored: bool) -> Picture:
+def _tile(picture: Picture, width: int, height: int, mirrored: bool) -> Made:
     """The walker as large as fits, standing on the lower edge."""
     rows, columns = picture.shape[:2]
     inner_height = min(height, round(width / _MIN_ASPECT))

@@ -35,20 +35,16 @@ class Contestant:
         """Of the first run, in a fresh process; later ones find what it left in the allocator."""
         return self.rounds[0].peak_memory_mib
 
-    def ratio_to(self, other: "Contestant") -> float:
-        """How many times as fast as another: the median of the rounds' ratios."""
-        return median(
-            theirs.ms_per_frame / ours.ms_per_frame
-            for ours, theirs in zip(self.rounds, other.rounds, strict=True)
-        )
-
-    def ratios_to(self, other: "Contestant") -> tuple[float, float]:
-        """The smallest and the largest of the rounds' ratios."""
-        ratios = [
+    def ratios_to(self, other: "Contestant") -> list[float]:
+        """How many times as fast as another, round by round."""
+        return [
             theirs.ms_per_frame / ours.ms_per_frame
             for ours, theirs in zip(self.rounds, other.rounds, strict=True)
         ]
-        return min(ratios), max(ratios)
+
+    def ratio_to(self, other: "Contestant") -> float:
+        """How many times as fast as another: the median of the rounds."""
+        return median(self.ratios_to(other))
 
 
 def compare(

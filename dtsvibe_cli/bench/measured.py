@@ -66,10 +66,15 @@ class Measured:
         return 1000 * self.stages.get(stage, 0.0) / self.num_frames
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, and the frames a second."""
+        """All of it, and the speeds."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["stages"], values["stages_cpu"] = dict(self.stages), dict(self.stages_cpu)
-        return {"frames_per_second": self.frames_per_second, **values}
+        speed = {
+            "frames_per_second": self.frames_per_second,
+            "ms_per_frame": self.ms_per_frame,
+            "cpu_ms_per_frame": 1000 * self.cpu_seconds / self.num_frames,
+        }
+        return {**speed, **values}
 
 
 def complete_stages(seconds: Mapping[str, float], total_s: float | None = None) -> dict[str, float]:

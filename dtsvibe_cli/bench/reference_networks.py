@@ -4,7 +4,7 @@ What a network computes costs the same whatever its weights are.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ _CROP_BATCH: Final = 32
 Picture = UInt8[np.ndarray, "height width 3"]
 
 
+@runtime_checkable
 class ReferenceDetector(Protocol):
     """Looks for people in every frame."""
 

@@ -26,8 +26,8 @@ def speed_table(report: BenchReport) -> Table:
                 for c in report.contestants
                 if c.way == "dtsvibe" and c.typical.device == run.device
             )
-            low, high = ours.ratios_to(each)
-            ratio = f"{ours.ratio_to(each):.1f} ({low:.1f} to {high:.1f})"
+            ratios = ours.ratios_to(each)
+            ratio = f"{ours.ratio_to(each):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
         table.add_row(
             label_of(run),
             f"{run.frames_per_second:.2f}",

@@ -64,7 +64,8 @@ def _neck(inputs: int, width: int) -> nn.Sequential:
 def _head(width: int) -> nn.Sequential:
     final = nn.Conv2d(2 * width, 3 * (5 + NUM_CLASSES), 1)
     assert final.bias is not None
-    nn.init.constant_(final.bias, -4.0)  # as after training: nearly everywhere is nobody
+    nn.init.zeros_(final.weight)
+    nn.init.constant_(final.bias, -4.0)  # as after training nearly everywhere: nobody is there
     return nn.Sequential(_conv(width, 2 * width, 3), final)
 
 
