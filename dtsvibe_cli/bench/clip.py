@@ -58,7 +58,7 @@ class ClipSpec:
             raise ConfigError(f"A clip have a length in seconds, not {self.seconds:g}.")
 
     def __str__(self) -> str:
-        return f"{self.people} synthetic, {self.width_px}x{self.height_px}"
+        return f"{self.people} synthetic"
 
 
 def make_bench_clip(spec: ClipSpec, out_path: Path, walker: Path | None = None) -> Path:

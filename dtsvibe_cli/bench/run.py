@@ -4,10 +4,11 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dtsvibe_cli.bench.clip import ClipSpec, make_bench_clip
 from dtsvibe_cli.bench.comparison import compare
-from dtsvibe_cli.bench.growth import GrowthPoint, check_growth, measure_growth, parse_growth
+from dtsvibe_cli.bench.growth import check_growth, measure_growth, parse_growth
 from dtsvibe_cli.bench.picture import check_picture, draw_picture
 from dtsvibe_cli.bench.reference_networks import ReferenceName
 from dtsvibe_cli.bench.report import (
@@ -58,6 +59,8 @@ def bench(
     Raises:
         DtsVibeError: The clip, an option, or what a run raises.
     """
+    if isinstance(source, Path):
+        _check_given(source)
     varied = [parse_growth(text) for text in growth]
     for each in varied:
         check_growth(each, source)
@@ -67,33 +70,21 @@ def bench(
     if renderer != "all":
         check_renderer(renderer)
     renderers = present_renderers() if renderer == "all" else [renderer]
-    with tempfile.TemporaryDirectory(prefix="dtsvibe-bench-") as name:
-        folder = Path(name)
-        clip, video = _clip(source, folder)
+    same: dict[str, Any] = {"max_width_px": max_width_px, "threads": threads}
+    with tempfile.TemporaryDirectory(prefix="dtsvibe-bench-") as folder:
+        clip, video = _clip(source, Path(folder))
         contestants = compare(
             clip,
-            folder,
+            Path(folder),
             devices=devices,
             renderers=renderers,
             references=references,
             reference_frames=reference_frames,
             rounds=rounds,
-            max_width_px=max_width_px,
-            threads=threads,
+            **same,
         )
-        points: list[tuple[GrowthPoint, ...]] = [
-            tuple(
-                measure_growth(
-                    each,
-                    source,
-                    device=devices[0],
-                    renderer=renderers[0],
-                    max_width_px=max_width_px,
-                    threads=threads,
-                )
-            )
-            for each in varied
-        ]
+    first: dict[str, Any] = {"device": devices[0], "renderer": renderers[0], **same}
+    points = [tuple(measure_growth(each, source, **first)) for each in varied]
     report = BenchReport(
         clip=str(source),
         video=video,
@@ -110,9 +101,17 @@ def bench(
 def _clip(source: Path | ClipSpec, folder: Path) -> tuple[Path, VideoInfo]:
     """The clip and what it is; made when it has to be."""
     if isinstance(source, ClipSpec):
-        _LOG.info("Making the clip: %s, %g s", source, source.seconds)
+        _LOG.info(
+            "Making the clip: %s, %dx%d, %g s",
+            source, source.width_px, source.height_px, source.seconds,
+        )  # fmt: skip
         clip = make_bench_clip(source, folder / "clip.mp4")
         return clip, probe(clip)
+    return source, probe(source)
+
+
+def _check_given(source: Path) -> None:
+    """Refuse what is no video file, before anything else."""
     if source.is_dir():
         raise VideoError(f"{source} is a folder; the benchmark needs a video file.")
-    return source, probe(source)
+    probe(source)

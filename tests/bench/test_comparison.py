@@ -1,7 +1,9 @@
+import io
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dtsvibe_cli.bench.clip import ClipSpec
 from dtsvibe_cli.bench.comparison import Contestant
@@ -15,6 +17,7 @@ from dtsvibe_cli.bench.growth import (
 )
 from dtsvibe_cli.bench.measured import STAGES, Measured, complete_stages
 from dtsvibe_cli.bench.report import BenchReport
+from dtsvibe_cli.bench.tables import growth_table, notes, speed_table, stage_table
 from dtsvibe_cli.datatypes import VideoInfo
 from dtsvibe_cli.errors import ConfigError
 
@@ -54,15 +57,32 @@ def test_the_ratio_is_the_median_of_the_rounds() -> None:
     assert ours.typical.seconds == 1.0
 
 
-def test_the_report_has_what_programs_look_for() -> None:
-    report = BenchReport(
+@pytest.fixture
+def report() -> BenchReport:
+    points = (GrowthPoint(value="60", run=measured("dtsvibe", 1.0)),)
+    return BenchReport(
         clip="x.mp4",
         video=VideoInfo(path=Path("x.mp4"), width_px=4, height_px=2, frame_rate=Fraction(30)),
         contestants=(contestant("dtsvibe", 2.0), contestant("nano", 3.0, num_frames=1)),
-        growth=(),
-        machine={},
+        growth=((parse_growth("length=60"), points),),
+        machine={"cores": 2, "torch": "9", "reference_threads": 2},
         unmeasured=("CUDA",),
     )
+
+
+def test_tables_tell_ways_stages_growth_and_what_is_missing(report: BenchReport) -> None:
+    console = Console(width=120, file=io.StringIO())
+    for table in (speed_table(report), stage_table(report), growth_table(*report.growth[0])):
+        console.print(table)
+    console.print("\n".join(notes(report)))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for told in ("dtsvibe (cpu, numpy)", "5.00", "15.0 (15.0 to 15.0)", "decode", "x 1.00", "CUDA"):
+        assert told in text
+    assert "V-CNN" not in text.partition("Clip: ")[0]  # nothing took place there
+
+
+def test_the_report_has_what_programs_look_for(report: BenchReport) -> None:
     values = report.to_json()
     assert values["frames_per_second"] == 5.0
     assert values["ratio_to_vibe_way"] is None
