@@ -13,6 +13,12 @@ STAGES: Final = (
 In the reference pipelines ``v_cnn`` is ResNet-50 and ``transformer`` the GRU with HMR's regressor.
 """
 
+_PARTS: Final = {"blazepose": "v_cnn", "network": "transformer", "draw": "render"}
+"""Marks of finer or other names, and the stage they are part of.
+
+``observe``, ``motion`` and ``render`` mark whole passes: what is left of them is ``other``.
+"""
+
 LABELS: Final = {"v_cnn": "V-CNN", "o_cnn": "O-CNN"}
 """What people read, where it is not the name itself."""
 
@@ -84,7 +90,9 @@ def complete_stages(seconds: Mapping[str, float], total_s: float | None = None) 
         seconds: By any name.
         total_s: The time that passed, to which ``other`` fills the sum up.
     """
-    stages = {name: seconds.get(name, 0.0) for name in STAGES}
+    stages = {name: seconds.get(name, 0.0) if name != "render" else 0.0 for name in STAGES}
+    for part, stage in _PARTS.items():
+        stages[stage] += seconds.get(part, 0.0)
     if total_s is None:
         other = sum(seconds.values()) - sum(stages.values())
     else:

@@ -188,7 +188,7 @@ def _draw(
     size = panel_size(motion.video.width_px, motion.video.height_px, options)
     with VideoWriter(out_path, frame_rate=motion.video.frame_rate) as writer:
         for frame in window:
-            with Stage("render"):
+            with Stage("draw"):
                 drawn = drawer.draw(frame.rgb, bodies[frame.index], faces, motion.camera)
                 panels = [
                     cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -92,7 +92,7 @@ def panel_size(width: int, height: int, options: OverlayOptions) -> tuple[int, i
     return max(2, int(width * scale) // 2 * 2), max(2, round(height * scale / 2) * 2)
 
 
-@Stage("render")
+@Stage("draw")
 def draw_frame(
     image: UInt8[np.ndarray, "height width 3"],
     people: Sequence[OverlayPerson],

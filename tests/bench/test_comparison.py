@@ -46,6 +46,8 @@ def test_stages_fill_up_to_the_time_that_passed() -> None:
     assert list(stages) == [*STAGES, "other"]
     assert (stages["decode"], stages["other"]) == (1.0, 3.0)
     assert complete_stages({"decode": 1.0, "observe": 0.5})["other"] == pytest.approx(0.5)
+    parts = complete_stages({"v_cnn": 1.0, "blazepose": 0.5, "draw": 2.0, "render": 0.25})
+    assert (parts["v_cnn"], parts["render"], parts["other"]) == (1.5, 2.0, 0.25)
     assert complete_stages({"decode": 3.0, "detect": 3.0}, 4.0)["other"] == 0.0  # they overlapped
 
 
