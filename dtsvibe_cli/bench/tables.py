@@ -32,7 +32,7 @@ def speed_table(report: BenchReport) -> Table:
             label_of(run),
             f"{run.frames_per_second:.2f}",
             f"{run.ms_per_frame:.1f}",
-            f"{1000 * run.cpu_seconds / run.num_frames:.1f}",
+            f"{run.cpu_ms_per_frame:.1f}",
             f"{each.peak_memory_mib:.0f}",
             ratio,
         )
@@ -58,7 +58,7 @@ def growth_table(growth: Growth, points: Sequence[GrowthPoint]) -> Table:
     table = _table(
         f"Growth with {growth.kind}",
         f"{growth.kind}{unit}",
-        *("frames", "people", "seconds", "frames/s", "ms/frame", "peak MiB"),
+        *("frames", "people", "seconds", "frames/s", "ms/frame", "CPU ms/frame", "peak MiB"),
     )
     for point in points:
         run = point.run
@@ -69,10 +69,11 @@ def growth_table(growth: Growth, points: Sequence[GrowthPoint]) -> Table:
             f"{run.seconds:.1f}",
             f"{run.frames_per_second:.2f}",
             f"{run.ms_per_frame:.1f}",
+            f"{run.cpu_ms_per_frame:.1f}",
             f"{run.peak_memory_mib:.0f}",
         )
     time, memory = increase(points)
-    table.add_row("last / first", "", "", "", "", f"x {time:.2f}", f"x {memory:.2f}")
+    table.add_row("last / first", "", "", "", "", f"x {time:.2f}", "", f"x {memory:.2f}")
     return table
 
 
