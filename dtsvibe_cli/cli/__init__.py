@@ -13,7 +13,7 @@ from dtsvibe_cli import __version__
 
 COMMANDS: Final = (
     "run", "render", "info", "weights", "prepare", "synthesize", "train", "train-flow",
-    "evaluate", "attention", "acceleration", "figure",
+    "evaluate", "attention", "acceleration", "figure", "bench",
 )  # fmt: skip
 """In the order that help lists them."""
 

@@ -18,6 +18,7 @@ from dtsvibe_cli.geometry.cameras import crop_camera_to_translation, ray_rotatio
 from dtsvibe_cli.models.backbone import Backbone, landmark_features
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.stages.windows import Stitched, cut_windows, stitch
+from dtsvibe_cli.timing import Stage
 
 MAX_FILLED_GAP_S: Final = 1.0
 """Over a longer absence the person's motion is not made up."""
@@ -117,6 +118,7 @@ def square_around(seen: Observations, timeline: Timeline) -> Float[np.ndarray, "
     return np.stack(columns, axis=1)
 
 
+@Stage("v_cnn")
 def appearance_of(
     seen: Observations, timeline: Timeline, squares: Float[np.ndarray, "frame 3"]
 ) -> Float[Tensor, "frame feature"]:
@@ -152,6 +154,7 @@ def _of_landmarks(
     )
 
 
+@Stage("o_cnn")
 def flow_features_of(
     flow_cnn: Backbone | None, seen: Observations, timeline: Timeline, device: str = "cpu"
 ) -> Float[Tensor, "frame flow_feature"] | None:
@@ -184,6 +187,7 @@ class Stretch:
     observed: Bool[Tensor, " frame"]
 
 
+@Stage("transformer")
 def run_windows(
     network: MotionModel, stretches: Sequence[Stretch], *, stride: int, device: str = "cpu"
 ) -> list[Stitched]:

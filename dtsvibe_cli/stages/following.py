@@ -22,6 +22,7 @@ from dtsvibe_cli.geometry.joints import COCO17
 from dtsvibe_cli.stages.appearance import torso_histogram
 from dtsvibe_cli.stages.detection import Detector
 from dtsvibe_cli.stages.tracking import Tracker
+from dtsvibe_cli.timing import Stage
 
 MOVING_MARGIN = 0.25
 """Margin of a crop half-way between two sightings, relative to the distance moved between them.
@@ -129,6 +130,7 @@ class _Look:
     """By identity."""
 
 
+@Stage("track")
 def _look_at(frame: Frame, number: int, detector: Detector, tracker: Tracker) -> _Look:
     detections = detector(frame)
     people = {}

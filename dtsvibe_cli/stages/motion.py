@@ -30,6 +30,7 @@ from dtsvibe_cli.stages.limb_sides import LimbSides, settle_limbs
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
+from dtsvibe_cli.timing import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +133,10 @@ def _finish(
     """Refined, smoothed, and measured."""
     seen = limbs.observations
     if settings.refine:
-        squares = estimate.crops_cxcys.double().numpy()
-        evidence = gather_evidence(seen, timelines, squares, camera)
-        estimate = refine(estimate, evidence, body, camera)
+        with Stage("refine"):
+            squares = estimate.crops_cxcys.double().numpy()
+            evidence = gather_evidence(seen, timelines, squares, camera)
+            estimate = refine(estimate, evidence, body, camera)
     estimate = _smoothed(estimate, timelines, settings.smooth_s)
     return MadeMotion(
         person=_person(estimate, seen, timelines, body, camera),
@@ -162,6 +164,7 @@ def _smoothed(estimate: Estimate, timelines: list[Timeline], smooth_s: float) ->
     return replace(estimate, full_pose=torch.cat(poses), pelvis_m=torch.cat(pelvises))
 
 
+@Stage("body")
 def _person(
     estimate: Estimate,
     seen: Observations,

@@ -21,6 +21,7 @@ from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
 from dtsvibe_cli.stages.sides import side_distances
+from dtsvibe_cli.timing import Stage
 
 _BLAZEPOSE_TORSO: Final = tuple(
     BLAZEPOSE33.index(name) for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
@@ -152,10 +153,13 @@ class Observer:
             side = self._picture_cnn.side
             crops = [_upright(person) for person in frame.people]
             pictures = self._tensor(np.stack([cut(frame.frame.rgb, crop, side) for crop in crops]))
-            for row, feature in zip(rows, self._extract(self._picture_cnn, pictures), strict=True):
+            with Stage("v_cnn"):
+                features = self._extract(self._picture_cnn, pictures)
+            for row, feature in zip(rows, features, strict=True):
                 row.appearance.append(feature)
         if self._flow_cnn is not None:
-            features = self._extract(self._flow_cnn, torch.from_numpy(flows))
+            with Stage("o_cnn"):
+                features = self._extract(self._flow_cnn, torch.from_numpy(flows))
             for row, feature in zip(rows, features, strict=True):
                 row.flow_features.append(feature)
 
@@ -182,6 +186,7 @@ class Observer:
         ]
         return min(answers, key=lambda answer: _crossing(answer, person, row, frame.index))
 
+    @Stage("v_cnn")
     def _read_pose(
         self,
         rgb: UInt8[np.ndarray, "height width 3"],
@@ -220,6 +225,7 @@ class Observer:
         tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
         return tensor.contiguous()
 
+    @Stage("flow")
     def _flows(self, frame: FollowedFrame) -> Float[np.ndarray, "person 2 side side"]:
         """Flow into this frame, as O-CNN takes it; zeros for people not there a frame ago."""
         side = self._flow_side
@@ -270,6 +276,7 @@ def _crossing(pose: PoseReading, person: FollowedPerson, row: _Rows, index: int)
     return total
 
 
+@Stage("crop")
 def cut(
     rgb: UInt8[np.ndarray, "height width 3"], crop_cxcysa: Float[np.ndarray, "4"], side: int
 ) -> UInt8[np.ndarray, "side side 3"]:

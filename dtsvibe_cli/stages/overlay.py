@@ -17,6 +17,7 @@ from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.stages.rendering import MeshInstance, Renderer
 from dtsvibe_cli.stages.rendering.views import Viewpoint, backdrop, place_view, view_camera
+from dtsvibe_cli.timing import Stage, staged_items
 from dtsvibe_cli.video import VideoWriter, read_frames
 
 PALETTE: Final = (
@@ -91,6 +92,7 @@ def panel_size(width: int, height: int, options: OverlayOptions) -> tuple[int, i
     return max(2, int(width * scale) // 2 * 2), max(2, round(height * scale / 2) * 2)
 
 
+@Stage("draw")
 def draw_frame(
     image: UInt8[np.ndarray, "height width 3"],
     people: Sequence[OverlayPerson],
@@ -277,6 +279,7 @@ def _processed_frames(motion: VideoMotion, source: Path, start_s: float) -> Iter
         start_s=max(0.0, start_s - 0.25 / float(motion.video.frame_rate)),
         frame_rate=motion.video.frame_rate if source.is_dir() else None,
     )
+    frames = staged_items("decode", frames)
     for frame in itertools.dropwhile(lambda frame: frame.index < motion.first_frame, frames):
         height, width = frame.rgb.shape[:2]
         if (width, height) != (motion.video.width_px, motion.video.height_px):
@@ -323,6 +326,7 @@ def people_in_frame(motion: VideoMotion, body: BodyModel, frame: int) -> list[Ov
     return people
 
 
+@Stage("body")
 @torch.inference_mode()
 def _vertices(
     person: PersonMotion, rows: slice, body: BodyModel
