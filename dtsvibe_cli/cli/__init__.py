@@ -12,8 +12,8 @@ import click
 from dtsvibe_cli import __version__
 
 COMMANDS: Final = (
-    "run", "render", "info", "weights", "prepare", "train", "train-flow", "evaluate",
-    "attention", "acceleration", "figure",
+    "run", "render", "info", "weights", "prepare", "synthesize", "train", "train-flow",
+    "evaluate", "attention", "acceleration", "figure",
 )  # fmt: skip
 """In the order that help lists them."""
 

@@ -102,9 +102,8 @@ _ESTIMATE = (
     ),
     click.option(
         "--window-stride",
-        type=click.IntRange(1, 16),
-        default=8,
-        show_default=True,
+        type=click.IntRange(min=1),
+        show_default="half a window",
         metavar="FRAMES",
         help="Frames from one window of the network to the next.",
     ),
