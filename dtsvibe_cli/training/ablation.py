@@ -7,6 +7,7 @@ The rows are in :mod:`~dtsvibe_cli.training.ablation_plan`, what is said of them
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,29 +80,29 @@ def run_ablation(
     )
     _check_clips(clips)
     with folder_to_write(out):
-        _check_motion(motion, out / "motion.npz")
+        trained_on = _describe_data(motion, data, out / "motion.npz")
         write_plan(out, plan)
         run = _Run(motion, out, tuple(data), chosen, clips, device, workers, on_progress)
         rows: list[TrainedRow] = []
-        for seed in range(chosen.seed, chosen.seed + seeds):
-            for variant in VARIANTS:
-                rows.append(run.row(variant, seed))
-                evaluation = describe(
-                    rows,
-                    chosen,
-                    seeds=seeds,
-                    data=[str(folder) for folder in data],
-                    device=choose_device(device),
-                )
-                write_evaluation(evaluation, out, overwrite=True, stem=STEM)
+        wanted = list(product(range(chosen.seed, chosen.seed + seeds), VARIANTS))
+        for seed, variant in wanted:
+            run.show("rows", len(rows), len(wanted))
+            rows.append(run.row(variant, seed))
+            evaluation = describe(
+                rows, chosen, seeds=seeds, trained_on=trained_on, device=choose_device(device)
+            )
+            write_evaluation(evaluation, out, overwrite=True, stem=STEM)
+        run.show("rows", len(rows), len(wanted))
     return evaluation
 
 
-def _check_motion(motion: Path, cache: Path) -> None:
-    """Is there motion to train on, and motion to measure on?"""
+def _describe_data(motion: Path, data: Sequence[Path], cache: Path) -> str:
+    """What is trained on, in words; there must be motion for it, and motion to measure on."""
     bank = load_bank(motion, load_body_model().joint_template.double().numpy(), cache)
-    for held_out in (False, True):
-        bank.subset(held_out=held_out)
+    train, held_out = (bank.subset(held_out=apart) for apart in (False, True))
+    text = f"{train.minutes:.1f} minutes of motion capture, observations simulated"
+    text += "".join(f"; prepared sequences in {folder}" for folder in data)
+    return f"{text}. Held out: {len(held_out.clips)} clips, {held_out.minutes:.1f} minutes"
 
 
 def _check_clips(clips: Path | None) -> None:
@@ -129,7 +130,7 @@ class _Run:
         self._motion, self._data, self._clips = motion, data, clips
         self._out, self._config = out, config
         self._device, self._workers = device, workers
-        self._on_progress = on_progress or (lambda stage, done, total: None)
+        self.show = on_progress or (lambda stage, done, total: None)
 
     def row(self, variant: Variant, seed: int) -> TrainedRow:
         """Train what is not trained yet, and measure."""
@@ -155,7 +156,7 @@ class _Run:
                 overwrite=True,
                 device=self._device,
                 cache=self._out / "motion.npz",
-                on_progress=lambda _, done, total: self._show(variant, "clips", done, total),
+                on_progress=lambda _, done, total: self.show(f"{variant.key} clips", done, total),
             ),
             on_clips=self._measure_clips(folder / "clips", weights),
         )
@@ -172,6 +173,7 @@ class _Run:
         refine: Path | None = None,
     ) -> float:
         """One stage, from its checkpoint on if there is one; returns its minutes."""
+        bar = f"{variant.key} train"
         if not _is_finished(folder, config):
             train(
                 folder,
@@ -183,11 +185,9 @@ class _Run:
                 device=self._device,
                 workers=self._workers,
                 cache=self._out / "motion.npz",
-                on_progress=lambda _, done, __: self._show(
-                    variant, "train", before + done, self._config.steps
-                ),
+                on_progress=lambda _, done, __: self.show(bar, before + done, self._config.steps),
             )
-        self._show(variant, "train", before + config.steps, self._config.steps)
+        self.show(bar, before + config.steps, self._config.steps)
         return float(_about(folder)["minutes"])
 
     def _measure_clips(self, out: Path, weights: Path) -> Evaluation | None:
@@ -203,9 +203,6 @@ class _Run:
             smooth_s=0.0,
             device=self._device,
         )
-
-    def _show(self, variant: Variant, what: str, done: int, total: int | None) -> None:
-        self._on_progress(f"{variant.key} {what}", done, total)
 
 
 def _about(folder: Path) -> dict[str, Any]:

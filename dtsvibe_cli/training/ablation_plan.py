@@ -69,7 +69,7 @@ def stages(config: TrainConfig, variant: Variant) -> tuple[TrainConfig, TrainCon
         model=type(config.model).from_dict(model),
         steps=steps,
         warmup_steps=min(config.warmup_steps, int(WARMUP * steps)),
-        validate_every=min(config.validate_every, -(-steps // 2)),
+        validate_every=min(config.validate_every, -(-steps // 4)),
     )
     second = refinement(first)
     loss = second.loss if variant.flow_loss else replace(second.loss, flow=0.0)
