@@ -175,6 +175,13 @@ class _Run:
         """One stage, from its checkpoint on if there is one; returns its minutes."""
         bar = f"{variant.key} train"
         if not _is_finished(folder, config):
+            _LOG.info(
+                "Row %s, seed %d: %s stage, %d steps.",
+                variant.key,
+                config.seed,
+                folder.name,
+                config.steps,
+            )
             train(
                 folder,
                 motion=self._motion,
