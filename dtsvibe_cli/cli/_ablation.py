@@ -13,7 +13,8 @@ ABLATION: Final = (
         is_flag=True,
         help="Train the paper's Tables 2 and 3 on the motion capture in DATASET (GRU or"
         " transformer encoder, HMR's or transformer regressor, without flow, with it, with the flow"
-        " loss), all rows alike, and measure them on what is held out. From --steps to --workers: its options.",
+        " loss), all rows alike, and measure them on what is held out. From --steps to --workers:"
+        " its options.",
     ),
     click.option(
         "--steps",
