@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dtsvibe_cli.cli._ablation import ABLATION, ABLATION_KEYWORDS
 from dtsvibe_cli.cli._console import print_json, progress_bars
 from dtsvibe_cli.cli._errors import report_errors
 from dtsvibe_cli.cli._options import OUTPUT, body_model, options
@@ -16,6 +17,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 _OF_MOTION = ("weights", "device", "out", "overwrite")
 """Options that motion alone, without videos, has a use for."""
+_OF_ABLATION = ("device", "out")
+"""The same for the ablation, apart from its own."""
 _OF_RUNS = ("boxes", "weights", "refine", "window_stride", "smooth_s", "device")
 """Options that saved results have no use for."""
 
@@ -125,11 +128,18 @@ _ESTIMATE = (
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
-@options(_WHAT, _PROTOCOL, _ESTIMATE, OUTPUT)
+@options(_WHAT, _PROTOCOL, _ESTIMATE, ABLATION, OUTPUT)
 @report_errors
 @click.pass_context
 def evaluate(
-    ctx: click.Context, /, *, dataset: Path, as_json: bool, quiet: bool, **keywords: Any
+    ctx: click.Context,
+    /,
+    *,
+    dataset: Path,
+    ablation: bool,
+    as_json: bool,
+    quiet: bool,
+    **keywords: Any,
 ) -> None:
     """Measure results against DATASET, in which the truth is known.
 
@@ -140,18 +150,32 @@ def evaluate(
         --regressor J_regressor_h36m.npy --male SMPL_MALE.pkl --female SMPL_FEMALE.pkl
     dtsvibe evaluate my_truth --results out         what was saved before
     dtsvibe evaluate cmu --format motion            the network on held-out motion capture
+    dtsvibe evaluate cmu --ablation --out ablation  what each part of the network is worth
 
     Prints mean joint errors (MPJPE, and PA-MPJPE after the best similarity transform), vertex and
     acceleration errors: over all, by sequence, by action and by view angle, with the joints, boxes
     and alignment that they belong to. People who were not found are counted, not passed over.
     """  # noqa: D301
+    of_ablation = {name: keywords.pop(name) for name in ABLATION_KEYWORDS}
     on_motion = keywords["format"] == "motion"
-    if on_motion:
+    if not ablation:
+        _refuse(ctx, ABLATION_KEYWORDS, "anything but --ablation")
+    if ablation:
+        own = {*_OF_ABLATION, "format"} if on_motion else {*_OF_ABLATION}
+        _refuse(ctx, sorted(keywords.keys() - own), "--ablation")
+        if keywords["out"] is None:
+            raise click.UsageError("--ablation needs --out, a folder for what it trains.")
+    elif on_motion:
         _refuse(ctx, [*(keywords.keys() - {*_OF_MOTION, "format"})], "--format motion")
     elif keywords["results"] is not None:
         _refuse(ctx, _OF_RUNS, "--results")
     with progress_bars(quiet=quiet) as on_progress:
-        if on_motion:
+        if ablation:
+            from dtsvibe_cli.training.ablation import run_ablation
+
+            chosen = of_ablation | {name: keywords[name] for name in _OF_ABLATION}
+            evaluation = run_ablation(dataset, on_progress=on_progress, **chosen)
+        elif on_motion:
             from dtsvibe_cli.training.held_out import evaluate_motion
 
             chosen = {name: keywords[name] for name in _OF_MOTION}

@@ -10,8 +10,8 @@ from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.evaluation.tables import Table
 from dtsvibe_cli.results import atomic_path
 
-MARKDOWN: Final = "evaluation.md"
-JSON: Final = "evaluation.json"
+STEM: Final = "evaluation"
+"""Of the files: ``evaluation.md`` and ``evaluation.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,13 @@ class Evaluation:
         }
 
 
-def free_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
+def free_files(out: Path, *, overwrite: bool, stem: str = STEM) -> tuple[Path, Path]:
     """Where an evaluation goes in a folder.
 
     Raises:
         ConfigError: One of the files exists and must not be replaced.
     """
-    paths = out / MARKDOWN, out / JSON
+    paths = out / f"{stem}.md", out / f"{stem}.json"
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise ConfigError(f"{there[0]} exists: give --overwrite to replace it, or another --out.")
@@ -63,15 +63,15 @@ def free_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
 
 
 def write_evaluation(
-    evaluation: Evaluation, out: Path, *, overwrite: bool = False
+    evaluation: Evaluation, out: Path, *, overwrite: bool = False, stem: str = STEM
 ) -> tuple[Path, Path]:
-    """Write ``evaluation.md`` and ``evaluation.json`` into a folder; returns their paths.
+    """Write ``STEM.md`` and ``STEM.json`` into a folder; returns their paths.
 
     Raises:
         ConfigError: One of them exists and must not be replaced.
         ResultsError: The folder cannot be written.
     """
-    markdown, plain = free_files(out, overwrite=overwrite)
+    markdown, plain = free_files(out, overwrite=overwrite, stem=stem)
     with atomic_path(markdown) as part:
         part.write_text(evaluation.to_markdown(), encoding="utf-8")
     with atomic_path(plain) as part:

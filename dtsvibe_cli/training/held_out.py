@@ -55,6 +55,7 @@ def evaluate_motion(
     overwrite: bool = False,
     seed: int = 0,
     device: str = "auto",
+    cache: Path | None = None,
     on_progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Evaluation:
     """Errors by clip, by action and by view angle on the motion that training holds out.
@@ -67,6 +68,7 @@ def evaluate_motion(
         overwrite: Replace an earlier evaluation there.
         seed: Of cameras, bodies and noise.
         device: ``auto``, ``cpu`` or ``cuda``.
+        cache: File that keeps the motion once it is read; None to read it each time.
         on_progress: Called with the stage, clips done and clips in all.
 
     Raises:
@@ -79,7 +81,8 @@ def evaluate_motion(
     network, body = load_network(weights, chosen), load_body_model()
     if network.picture_cnn is not None:
         raise DataError("This network looks at pictures; motion alone simulates landmarks only.")
-    clips = load_bank(folder, body.joint_template.double().numpy()).subset(held_out=True).clips
+    bank = load_bank(folder, body.joint_template.double().numpy(), cache)
+    clips = bank.subset(held_out=True).clips
     errors = []
     for done, clip in enumerate(clips, start=1):
         errors.append(clip_errors(clip, network, body, seed=seed, device=chosen))

@@ -30,7 +30,7 @@ def train(
     *,
     motion: Path | None = None,
     data: Sequence[Path] = (),
-    config: str | Path | None = None,
+    config: str | Path | TrainConfig | None = None,
     refine: Path | None = None,
     steps: int | None = None,
     window: int | None = None,
@@ -39,6 +39,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     workers: int = 1,
+    cache: Path | None = None,
     on_progress: Callable[[str, int, int | None], None] | None = None,
 ) -> tuple[Path, ...]:
     """Train to the end and write the averaged network; returns the files written.
@@ -51,8 +52,8 @@ def train(
         motion: Folder of motion capture: what ``lite`` is simulated from, and what the
             discriminator takes for real.
         data: Folders of prepared sequences.
-        config: ``lite``, ``paper`` or a TOML file; None for that of the run which is resumed or
-            refined, else ``lite``.
+        config: ``lite``, ``paper``, a TOML file, or the value itself; None for that of the run
+            which is resumed or refined, else ``lite``.
         refine: Folder of a finished run: its second stage, with the flow loss and without the
             discriminator.
         steps: Number of steps, instead of the configuration's.
@@ -62,6 +63,7 @@ def train(
         resume: Go on from the checkpoint in ``out``.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Processes that draw batches.
+        cache: File that keeps the motion once it is read; None for ``motion.npz`` in ``out``.
         on_progress: Called with the stage, steps done and steps in all.
 
     Raises:
@@ -84,7 +86,7 @@ def train(
         trainer = Trainer(
             chosen,
             out,
-            open_data(chosen, body, motion, data, cache=out / "motion.npz"),
+            open_data(chosen, body, motion, data, cache=cache or out / "motion.npz"),
             body=body,
             network=_start(chosen, first_stage) if started is None else None,
             device=own_device,
@@ -105,19 +107,25 @@ def train(
 
 
 def _choose_config(
-    config: str | Path | None, first_stage: dict[str, Any] | None, started: dict[str, Any] | None
+    config: str | Path | TrainConfig | None,
+    first_stage: dict[str, Any] | None,
+    started: dict[str, Any] | None,
 ) -> TrainConfig:
     if started is not None and config is None:
         return TrainConfig.from_dict(started["config"])
     if first_stage is None:
-        return read_config("lite" if config is None else config)
+        return _read("lite" if config is None else config)
     base = refinement(TrainConfig.from_dict(first_stage["config"]))
-    chosen = base if config is None else read_config(config, base)
+    chosen = base if config is None else _read(config, base)
     if chosen.model != base.model:
         raise ConfigError(
             "--refine goes on with the network as it is: take [model] out of --config."
         )
     return chosen
+
+
+def _read(config: str | Path | TrainConfig, base: TrainConfig | None = None) -> TrainConfig:
+    return config if isinstance(config, TrainConfig) else read_config(config, base)
 
 
 def _with_window(config: TrainConfig, window: int | None, *, fixed: bool) -> TrainConfig:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from dtsvibe_cli.cli._ablation import ABLATION_KEYWORDS
 from dtsvibe_cli.cli._tables import print_evaluation
 from dtsvibe_cli.cli.evaluate import evaluate
 from dtsvibe_cli.evaluation.outcome import Evaluation
@@ -20,7 +21,7 @@ Call = Callable[..., Result]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 NUM_FRAMES = 20
-OF_THE_COMMAND_ONLY = {"as_json", "quiet", "debug"}
+OF_THE_COMMAND_ONLY = {"as_json", "quiet", "debug", "ablation"}
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,18 @@ def test_a_clip_is_run_measured_kept_and_measured_again(
 def test_options_are_the_keywords_of_the_api() -> None:
     benchmark = pytest.importorskip("dtsvibe_cli.evaluation.benchmark")
     pipeline = pytest.importorskip("dtsvibe_cli.pipeline")
+    ablation = pytest.importorskip("dtsvibe_cli.training.ablation")
     own = inspect.signature(benchmark.evaluate).parameters
+    of_ablation = inspect.signature(ablation.run_ablation).parameters
     estimate = inspect.signature(pipeline.estimate_video).parameters
     context = evaluate.make_context("evaluate", ["x"])
     for name, value in context.params.items():
         if name in OF_THE_COMMAND_ONLY | {"dataset"}:
             continue
-        assert value == (own if name in own else estimate)[name].default, name
+        others = of_ablation if name in ABLATION_KEYWORDS else estimate
+        assert value == (own if name in own else others)[name].default, name
     assert own.keys() - context.params.keys() == {"on_progress", "estimate"}
+    assert of_ablation.keys() - context.params.keys() == {"motion", "on_progress"}
 
 
 def test_a_missing_data_set_is_one_sentence(tmp_path: Path, dtsvibe: Call) -> None:
@@ -98,6 +103,10 @@ def test_a_missing_data_set_is_one_sentence(tmp_path: Path, dtsvibe: Call) -> No
         (("--format", "motion", "--no-refine"), "--refine does not go with --format motion"),
         (("--results", "x", "--weights", "lite"), "--weights does not go with --results"),
         (("--format", "coco"), "is not one of"),
+        (("--steps", "5"), "--steps does not go with anything but --ablation"),
+        (("--ablation", "--weights", "lite"), "--weights does not go with --ablation"),
+        (("--ablation", "--format", "3dpw"), "--format does not go with --ablation"),
+        (("--ablation", "--format", "motion"), "--ablation needs --out"),
     ],
 )
 def test_options_that_would_be_passed_over_are_usage_errors(
