@@ -66,6 +66,9 @@ CHANGES: Final = (
     ("flow loss as well", TABLE_3[1], TABLE_3[2]),
 )
 
+LEAST_MM: Final = 0.05
+"""Half of the last digit that the paper prints: less is no difference."""
+
 _CAPTION: Final = (
     "Held-out motion under simulated observation, the network alone: 24 SMPL joints, pelvis "
     "aligned, PA by Procrustes. The paper's columns are 3DPW, 14 joints: compare rows, not columns."
@@ -184,7 +187,7 @@ def _changes(by_key: Mapping[str, Sequence[TrainedRow]]) -> Table:
         caption=(
             "Differences of the rows above; less is better. Noise: twice the standard error over "
             "held-out clips, or over seeds where that is more. Where the difference is smaller, it "
-            "is undecided."
+            f"is undecided; below {LEAST_MM} mm there is none."
         ),
         columns=(
             Column(key="change", title="change"),
@@ -212,7 +215,9 @@ def _change(
     errors = [_standard_error(by_clip.mean(0)), _standard_error(np.array(by_seed))]
     noise = 2 * float(np.nanmax(errors)) if np.isfinite(errors).any() else float("nan")
     better = f"{int((by_clip < 0).sum())} of {by_clip.size}"
-    if not abs(ours) > noise:
+    if abs(ours) < LEAST_MM:
+        verdict = "no difference"
+    elif not abs(ours) > noise:
         verdict = "undecided"
     else:
         verdict = "same direction" if ours * theirs > 0 else "opposite"
