@@ -35,6 +35,7 @@ from dtsvibe_cli.stages.overlay import Layout, OverlayOptions, draw_video
 from dtsvibe_cli.stages.rendering import Renderer, check_renderer, opened_renderer, opening_renderer
 from dtsvibe_cli.stages.rendering.views import view_rotation
 from dtsvibe_cli.stages.tracking import Tracker, make_tracker
+from dtsvibe_cli.stages.windows import choose_stride
 from dtsvibe_cli.streaming import Stages, shared_cores
 from dtsvibe_cli.timing import Stopwatch, added
 from dtsvibe_cli.video import probe, read_frames
@@ -68,7 +69,7 @@ def estimate_video(
     flow: str | FlowEstimator = "auto",
     weights: str | Path | MotionModel = "lite",
     body_model: Path | BodyModel | None = None,
-    window_stride: int = 8,
+    window_stride: int | None = None,
     focal: str | None = None,
     refine: bool = True,
     smooth_s: float = 0.05,
@@ -89,12 +90,12 @@ def estimate_video(
             nothing else is ever downloaded.
         detect_every: Frames from one detection to the next; people are followed in between.
         tracker: ``bytetrack``, ``botsort``, or a tracker of your own.
-        flow: ``auto`` or ``dis``, the path of torchvision's RAFT weights, or an estimator of your
-            own.
+        flow: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), the path of
+            torchvision's RAFT weights, or an estimator of your own.
         weights: Built-in network by name, the path of a .safetensors file, or a model of your own.
         body_model: Official SMPL file (.pkl or .npz), or a body that is loaded already; None for
             the built-in free body.
-        window_stride: Frames from one 16-frame window to the next, 1 to 16.
+        window_stride: Frames from one of the network's windows to the next; None: half a window.
         focal: Focal length as ``1200px`` or ``35mm``; None for the file's own, else a usual one.
         refine: Fit the network's answer to the picture.
         smooth_s: Deviation of the final filter over time, seconds; 0 for none.
@@ -124,6 +125,7 @@ def estimate_video(
                 queue_size=2,
             )
             network = _load_motion_model(weights, chosen)
+            stride = choose_stride(window_stride, network.window)
             body = _load_body(body_model)
             if isinstance(detector, str):
                 detector = make_detector(detector, device=chosen, allow_download=allow_download)
@@ -156,7 +158,7 @@ def estimate_video(
             "with it; --focal sets it.",
             camera.focal_length_px,
         )
-    settings = MotionSettings(window_stride=window_stride, refine=refine, smooth_s=smooth_s)
+    settings = MotionSettings(window_stride=stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
     progress("move", 0, len(people))
     with watch("motion"):

@@ -34,6 +34,8 @@ class PersonReport:
     """Frames in which the pose network had left and right confused, mended."""
     swapped_keypoints: int
     """Frames in which the detector had."""
+    swapped_limbs: int
+    """Frames in which either had only arms or legs confused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def _person_report(made: MadeMotion) -> PersonReport:
         num_filled_frames=int((~made.person.observed).sum()),
         swapped_landmarks=made.swapped_landmarks,
         swapped_keypoints=made.swapped_keypoints,
+        swapped_limbs=made.swapped_limbs,
     )
 
 
@@ -94,13 +97,13 @@ def make_meta(
     """What the results were made with, for whoever opens them later."""
     return {
         "software": f"dtsvibe {__version__}",
-        "weights": _about_weights(weights),
+        "weights": describe_weights(weights),
         "body_model": {"name": body.name, "sha256": body.sha256, "licence": body.licence},
         "settings": asdict(settings),
     }
 
 
-def _about_weights(weights: str | Path | MotionModel) -> dict[str, Any]:
+def describe_weights(weights: str | Path | MotionModel) -> dict[str, Any]:
     """Name and checksums; somebody's own model has the name of its class, and no file."""
     if not isinstance(weights, str | Path):
         return {"name": type(weights).__name__, "sha256": []}

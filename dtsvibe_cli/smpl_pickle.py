@@ -23,12 +23,26 @@ def read_arrays(content: bytes, keys: Sequence[str]) -> dict[str, np.ndarray]:
         ValueError: it is damaged or no pickle at all.
     """
     try:
-        loaded = _BodyUnpickler(io.BytesIO(content), encoding="latin1").load()
-        if not isinstance(loaded, dict):
-            raise TypeError("it holds no dictionary")
+        loaded = read_dictionary(content)
         return {key: np.asarray(_plain(loaded[key])) for key in keys if key in loaded}
     except _DAMAGED as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def read_dictionary(content: bytes) -> dict[Any, Any]:
+    """A pickled dictionary of arrays, numbers, texts, and lists and dictionaries of such.
+
+    Raises:
+        RefusedPickleError: as :func:`read_arrays`.
+        ValueError: it is damaged or no pickle at all.
+    """
+    try:
+        loaded = _BodyUnpickler(io.BytesIO(content), encoding="latin1").load()
+        if not isinstance(loaded, dict):
+            raise TypeError("it holds no dictionary")
+    except _DAMAGED as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    return loaded
 
 
 class RefusedPickleError(Exception):
@@ -84,6 +98,11 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _bytearray(content: bytes | str = b"", encoding: str = "latin1") -> bytearray:
+    """How our own ``.pkl`` carries the bytes of an array."""
+    return bytearray(_encode(content, encoding) if isinstance(content, str) else bytes(content))
+
+
 def _empty_array(cls: object, shape: object, kind: object) -> np.ndarray:
     """How numpy's pickles begin an array; its state fills it."""
     return np.empty(0, np.uint8)
@@ -110,6 +129,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("builtins", "object"): object,
     ("__builtin__", "set"): set,
     ("builtins", "set"): set,
+    ("__builtin__", "bytearray"): _bytearray,
+    ("builtins", "bytearray"): _bytearray,
     ("collections", "OrderedDict"): dict,
     ("_codecs", "encode"): _encode,
     **{

@@ -570,6 +570,17 @@ def test_a_network_that_looks_at_pictures_runs_from_its_file(
     assert len(motion.meta["weights"]["sha256"]) == len(written) > 1
 
 
+@pytest.mark.parametrize("window", [8, 32])
+def test_a_network_says_how_many_frames_it_sees(clip: Path, tmp_path: Path, window: int) -> None:
+    (file,) = save_network(build(replace(TINY, window=window)), tmp_path / "n.safetensors", {})
+    motion, _ = estimate_video(clip, weights=file, end_s=0.6, **QUICK)
+    (person,) = motion.people
+    assert len(person.track.frame_index) == 18
+    assert np.isfinite(person.joints_cam).all()
+    with pytest.raises(ConfigError, match=f"the network sees {window} frames at a time"):
+        estimate_video(clip, weights=file, window_stride=window + 1, **QUICK)
+
+
 class Standing:
     """Somebody's own motion model: everybody stands upright, whatever is seen."""
 

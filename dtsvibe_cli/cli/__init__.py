@@ -13,7 +13,10 @@ import click
 
 from dtsvibe_cli import __version__
 
-COMMANDS: Final = ("run", "render", "info", "weights", "train")
+COMMANDS: Final = (
+    "run", "render", "info", "weights", "prepare", "synthesize", "train", "train-flow",
+    "evaluate", "attention", "acceleration", "figure", "bench",
+)  # fmt: skip
 """In the order that help lists them."""
 
 
@@ -24,7 +27,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
 
 

@@ -25,6 +25,16 @@ def _frame_rate(ctx: click.Context, param: click.Parameter, value: str | None) -
     return rate
 
 
+def _frames(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Numbers with commas between them; none for the default."""
+    try:
+        return tuple(int(number) for number in (value or "").split(",") if value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} are no frames: give numbers such as 10,45,80."
+        ) from None
+
+
 body_model = click.option(
     "--body-model",
     type=_FILE,
@@ -66,8 +76,8 @@ ESTIMATE: Final = (
         default="auto",
         show_default=True,
         metavar="NAME|FILE",
-        help="How image motion is measured: auto or dis (OpenCV, on the CPU), or the file of"
-        " torchvision's RAFT weights, which run on --device.",
+        help="How image motion is measured: dis (OpenCV, on the CPU), torch (on --device), auto"
+        " (torch on CUDA, else dis), or the file of torchvision's RAFT weights (on --device).",
     ),
     click.option(
         "--weights",
@@ -79,12 +89,11 @@ ESTIMATE: Final = (
     body_model,
     click.option(
         "--window-stride",
-        type=click.IntRange(1, 16),
-        default=8,
-        show_default=True,
+        type=click.IntRange(min=1),
+        show_default="half a window",
         metavar="FRAMES",
-        help="The network sees 16 frames at a time; start again after this many. Less is smoother"
-        " and slower.",
+        help="The network sees so many frames at a time (lite: 16); start again after this many."
+        " Less is smoother and slower.",
     ),
     click.option(
         "--focal",
@@ -198,6 +207,45 @@ OUTPUT: Final = (
     click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only."),
 )
 """How a command that writes files treats them and its user."""
+
+
+RESULTS: Final = (
+    click.option(
+        "--frames",
+        callback=_frames,
+        metavar="LIST",
+        help="Frames to show, counted from 0, such as 10,45,80.  [default: some, spread evenly]",
+    ),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="TEXT",
+        help="What the figure calls a result; once for each, in their order.  [default: its file"
+        " or folder]",
+    ),
+    click.option(
+        "--source",
+        type=click.Path(path_type=Path),
+        metavar="VIDEO",
+        help="The input video, if it is no longer where it was.",
+    ),
+)
+"""What a figure shows of several results."""
+
+FIGURE: Final = (
+    click.option(
+        "--out",
+        "-o",
+        type=_FILE,
+        required=True,
+        metavar="FILE",
+        help="The picture to write: .png, .pdf or .svg.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace the picture of an earlier run."),
+    click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only."),
+)
+"""Where a figure goes."""
 
 
 def options(*groups: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:

@@ -23,15 +23,17 @@ def mpjpe(
 
 
 def procrustes_align(
-    predicted: Float[Tensor, "*batch joint 3"], truth: Float[Tensor, "*batch joint 3"]
+    predicted: Float[Tensor, "*batch joint 3"],
+    truth: Float[Tensor, "*batch joint 3"],
+    weights: Float[Tensor, "*batch joint"] | None = None,
 ) -> Float[Tensor, "*batch joint 3"]:
     """``predicted`` of each frame moved onto ``truth`` by the best rotation, translation and scale.
 
     Reflections are not allowed. Right for every batch size: the layout is never guessed from the
-    shape.
+    shape. ``weights`` of zero leave joints out of the fit; they are moved with the others.
     """
     rotation, translation, scale = roma.rigid_points_registration(
-        predicted, truth, compute_scaling=True
+        predicted, truth, weights, compute_scaling=True
     )
     moved: Tensor = (rotation @ predicted.transpose(-1, -2)).transpose(-1, -2)
     aligned: Tensor = scale[..., None, None] * moved + translation[..., None, :]

@@ -18,6 +18,7 @@ from dtsvibe_cli.geometry.cameras import crop_camera_to_translation, ray_rotatio
 from dtsvibe_cli.models.backbone import Backbone, landmark_features
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.stages.windows import Stitched, Stitcher, Windows, cut_windows
+from dtsvibe_cli.timing import Stage
 
 MAX_FILLED_GAP_S: Final = 1.0
 """Over a longer absence the person's motion is not made up."""
@@ -125,6 +126,7 @@ def square_around(seen: Observations, timeline: Timeline) -> Float[np.ndarray, "
     return np.stack(columns, axis=1)
 
 
+@Stage("v_cnn")
 def appearance_of(
     seen: Observations, timeline: Timeline, squares: Float[np.ndarray, "frame 3"]
 ) -> Float[Tensor, "frame feature"]:
@@ -160,6 +162,7 @@ def _of_landmarks(
     )
 
 
+@Stage("o_cnn")
 def flow_features_of(
     flow_cnn: Backbone | None, seen: Observations, timeline: Timeline, device: str = "cpu"
 ) -> Float[Tensor, "frame flow_feature"] | None:
@@ -198,6 +201,7 @@ class Stretch:
     """Of some of the frames: those of a long video are not in memory at once."""
 
 
+@Stage("transformer")
 def run_windows(
     network: MotionModel, stretches: Sequence[Stretch], *, stride: int, device: str = "cpu"
 ) -> list[Stitched]:

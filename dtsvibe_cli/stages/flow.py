@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from dtsvibe_cli.errors import ConfigError, WeightsError
+from dtsvibe_cli.stages.torch_flow import TorchFlow
 
 CROP_SIDE_PX: Final = 128
 """Side of the crops that flow is measured on."""
@@ -36,20 +37,25 @@ def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
     """A flow estimator by name.
 
     Args:
-        name: ``auto`` or ``dis``, or the path of weights of torchvision's RAFT (small or large).
-        device: Where RAFT runs.
+        name: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), or the path of weights
+            of torchvision's RAFT (small or large).
+        device: Where ``torch`` and RAFT run.
 
     Raises:
         ConfigError: It is neither a name nor a file.
         WeightsError: The file does not hold RAFT weights.
     """
-    if name in ("auto", "dis"):
+    if name == "auto":
+        name = "torch" if device.startswith("cuda") else "dis"
+    if name == "dis":
         return DisFlow()
+    if name == "torch":
+        return TorchFlow(device)
     path = Path(name)
     if not path.is_file():
         raise ConfigError(
-            f"There is no flow estimator and no file '{name}': give auto, dis, or the path of "
-            "torchvision's RAFT weights (raft_small_C_T_V2-01064c6d.pth)."
+            f"There is no flow estimator and no file '{name}': give auto, dis, torch, or the path "
+            "of torchvision's RAFT weights (raft_small_C_T_V2-01064c6d.pth)."
         )
     return RaftFlow(path, device)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dtsvibe_cli.datatypes import (
@@ -26,10 +27,11 @@ from dtsvibe_cli.stages.estimation import (
     split_timelines,
 )
 from dtsvibe_cli.stages.evidence import EvidenceSource
+from dtsvibe_cli.stages.limb_sides import LimbSides, settle_limbs
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
-from dtsvibe_cli.timing import Stopwatch
+from dtsvibe_cli.timing import Stage, Stopwatch
 
 _BLOCK: Final = 1024
 """Frames posed at once."""
@@ -53,6 +55,8 @@ class MadeMotion:
     """Frames in which the pose network had left and right confused."""
     swapped_keypoints: int
     """Frames in which the detector had."""
+    swapped_limbs: int
+    """Frames in which either had only arms or legs confused."""
 
 
 def make_motions(
@@ -72,22 +76,53 @@ def make_motions(
     watch = watch or Stopwatch()
     sides = [settle_sides(seen) for seen in people]
     timelines = [split_timelines(mended.observations) for mended in sides]
-    stretches = [
-        (mended.observations, timeline)
-        for mended, own in zip(sides, timelines, strict=True)
-        for timeline in own
-    ]
-    with watch("network"):
-        estimates = iter(
-            estimate_timelines(
-                network, stretches, camera, stride=settings.window_stride, device=device
+
+    def estimate(chosen: Sequence[int], seen: Sequence[Observations]) -> list[Estimate]:
+        stretches = [
+            (person, timeline)
+            for k, person in zip(chosen, seen, strict=True)
+            for timeline in timelines[k]
+        ]
+        with watch("network"):
+            parts = iter(
+                estimate_timelines(
+                    network, stretches, camera, stride=settings.window_stride, device=device
+                )
             )
-        )
-    for mended, own in zip(sides, timelines, strict=True):
+            return [_joined([next(parts) for _ in timelines[k]]) for k in chosen]
+
+    everybody = range(len(people))
+    starts = dict(enumerate(estimate(everybody, [mended.observations for mended in sides])))
+    limbs = [
+        settle_limbs(sides[k].observations, _expected_px(starts[k], timelines[k], body, camera))
+        for k in everybody
+    ]
+    mended = [k for k in everybody if limbs[k].num_mended]
+    again = estimate(mended, [limbs[k].observations for k in mended])
+    starts.update(zip(mended, again, strict=True))
+    del again
+    for k in everybody:
         # not named here: each step lets go of what the one before it made
         yield _finish(
-            mended, own, _joined([next(estimates) for _ in own]), body, camera, settings, watch
+            sides[k], limbs[k], timelines[k], starts.pop(k), body, camera, settings, watch
         )
+
+
+def _expected_px(
+    estimate: Estimate, timelines: list[Timeline], body: BodyModel, camera: PinholeCamera
+) -> Float[np.ndarray, "frame 24 2"]:
+    """Where the estimated body's joints appear, in the frames in which the person was observed."""
+    joints = _posed_joints(estimate, body)
+    joints = joints - joints[:, :1] + estimate.pelvis_m[:, None]
+    observed = np.concatenate([timeline.observed for timeline in timelines])
+    joints_px = project(joints, camera.focal_length_px, camera.center_px)
+    return joints_px[torch.from_numpy(observed)].double().numpy()
+
+
+def _posed_joints(estimate: Estimate, body: BodyModel) -> Float[Tensor, "frame 24 3"]:
+    """Joints of the body, pelvis where the shaped body has it, some frames at a time."""
+    betas = estimate.betas[None]
+    return torch.cat([body.pose(pose, betas).joints for pose in estimate.full_pose.split(_BLOCK)])
 
 
 def _joined(parts: list[Estimate]) -> Estimate:
@@ -104,6 +139,7 @@ def _joined(parts: list[Estimate]) -> Estimate:
 
 def _finish(
     sides: Sides,
+    limbs: LimbSides,
     timelines: list[Timeline],
     estimate: Estimate,
     body: BodyModel,
@@ -112,7 +148,7 @@ def _finish(
     watch: Stopwatch,
 ) -> MadeMotion:
     """Refined, smoothed, and measured."""
-    seen = sides.observations
+    seen = limbs.observations
     if settings.refine:
         with watch("refine"):
             squares = estimate.crops_cxcys.double().numpy()
@@ -123,6 +159,7 @@ def _finish(
         person=_person(estimate, seen, timelines, body, camera),
         swapped_landmarks=int(sides.landmarks_swapped.sum()),
         swapped_keypoints=int(sides.keypoints_swapped.sum()),
+        swapped_limbs=limbs.num_mended,
     )
 
 
@@ -144,6 +181,7 @@ def _smoothed(estimate: Estimate, timelines: list[Timeline], smooth_s: float) ->
     return replace(estimate, full_pose=torch.cat(poses), pelvis_m=torch.cat(pelvises))
 
 
+@Stage("body")
 def _person(
     estimate: Estimate,
     seen: Observations,
@@ -154,8 +192,7 @@ def _person(
     frame_index = np.concatenate([timeline.frame_index for timeline in timelines])
     observed = np.concatenate([timeline.observed for timeline in timelines])
     betas = estimate.betas[None].expand(len(frame_index), -1)
-    blocks = zip(estimate.full_pose.split(_BLOCK), betas.split(_BLOCK), strict=True)
-    posed = torch.cat([body.pose(*block).joints for block in blocks])
+    posed = _posed_joints(estimate, body)
     transl = estimate.pelvis_m - posed[:, 0]
     joints = posed + transl[:, None]
     weak = translation_to_crop_camera(estimate.pelvis_m, estimate.crops_cxcys, camera)

@@ -320,21 +320,31 @@ def _people_by_frame(motion: VideoMotion, body: BodyModel) -> Iterator[list[Over
     """Those tracked in each processed frame, with their meshes."""
     end = motion.first_frame + len(motion.time_s)
     for start in range(motion.first_frame, end, _VERTEX_BATCH):
-        stop = min(start + _VERTEX_BATCH, end)
-        by_frame: list[list[OverlayPerson]] = [[] for _ in range(start, stop)]
-        for person in motion.people:
-            first, last = np.searchsorted(person.track.frame_index, [start, stop])
-            rows = slice(int(first), int(last))
-            vertices = vertices_of(body, _rows_of(person.smpl, rows))
-            for frame, mesh, joints in zip(
-                person.track.frame_index[rows], vertices, person.joints_cam[rows], strict=True
-            ):
-                by_frame[int(frame) - start].append(
-                    OverlayPerson(
-                        track_id=person.track.track_id, vertices_cam=mesh, joints_cam=joints
-                    )
-                )
-        yield from by_frame
+        yield from _people_between(motion, body, start, min(start + _VERTEX_BATCH, end))
+
+
+def people_in_frame(motion: VideoMotion, body: BodyModel, frame: int) -> list[OverlayPerson]:
+    """Those tracked in one frame of a result's video, with their meshes."""
+    (people,) = _people_between(motion, body, frame, frame + 1)
+    return people
+
+
+def _people_between(
+    motion: VideoMotion, body: BodyModel, start: int, stop: int
+) -> list[list[OverlayPerson]]:
+    """Those of each frame from one to before another."""
+    by_frame: list[list[OverlayPerson]] = [[] for _ in range(start, stop)]
+    for person in motion.people:
+        first, last = np.searchsorted(person.track.frame_index, [start, stop])
+        rows = slice(int(first), int(last))
+        vertices = vertices_of(body, _rows_of(person.smpl, rows))
+        for frame, mesh, joints in zip(
+            person.track.frame_index[rows], vertices, person.joints_cam[rows], strict=True
+        ):
+            by_frame[int(frame) - start].append(
+                OverlayPerson(track_id=person.track.track_id, vertices_cam=mesh, joints_cam=joints)
+            )
+    return by_frame
 
 
 def _rows_of(smpl: SmplParams, rows: slice) -> SmplParams:

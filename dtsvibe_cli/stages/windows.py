@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.rotations import project_to_rotmat
 from dtsvibe_cli.models.dts_vibe import Theta
 
@@ -41,6 +42,25 @@ def cut_windows(num_frames: int, length: int, stride: int) -> Windows:
         starts.append(num_frames - length)
     rows = np.array(starts)[:, None] + np.arange(length)
     return Windows(rows=np.minimum(rows, num_frames - 1), valid=rows < num_frames)
+
+
+def choose_stride(stride: int | None, length: int) -> int:
+    """Frames from one window to the next: the given number, else half a window.
+
+    Raises:
+        ConfigError: Frames would be left out between windows.
+
+    >>> choose_stride(None, 16)
+    8
+    """
+    if stride is None:
+        return max(1, length // 2)
+    if not 1 <= stride <= length:
+        raise ConfigError(
+            f"--window-stride {stride} does not fit: the network sees {length} frames at a time, "
+            f"so it must be 1 to {length}."
+        )
+    return stride
 
 
 def blend_weights(length: int) -> Float[Tensor, " time"]:

@@ -1,8 +1,9 @@
-"""What a training run is: one frozen value, read from a TOML file, kept in every checkpoint."""
+"""What a training run is: one frozen value, kept in every checkpoint.
 
-import tomllib
+:mod:`dtsvibe_cli.training.recipes` has those with a name, and reads files.
+"""
+
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from dacite import Config, DaciteError, from_dict
@@ -29,7 +30,10 @@ class TrainConfig:
     )
     steps: int = 5000
     batch_size: int = 64
-    """Windows in a batch."""
+    """Windows in a batch of each process."""
+    mix: dict[str, float] = field(default_factory=dict)
+    """Share of each source in a batch: ``motion`` and the names of the data sets; empty: all the
+    same."""
     learning_rate: float = 5e-4
     warmup_steps: int = 300
     cooldown: float = 0.35
@@ -38,13 +42,22 @@ class TrainConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.998
     """Of the running average of the weights, which is what is validated and shipped."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """``fp16`` scales the loss as it needs, on CUDA only."""
+    discriminator_learning_rate: float = 5e-4
+    discriminator_width: int = 1024
+    """Width of the motion discriminator, which is trained where its loss has a weight."""
+    image_network: str = ""
+    """PyTorch file of the ResNet-50 that made the features of prepared sequences (SPIN's): what was
+    given to ``dtsvibe prepare --image-network``."""
+    imagenet_network: str = ""
+    """PyTorch file of an ImageNet ResNet-50, as torchvision has it, for the flow stream."""
     seed: int = 0
     validate_every: int = 500
     """Steps between validations, each of which also writes a checkpoint."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every", "discriminator_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1.")
 
@@ -57,16 +70,5 @@ class TrainConfig:
         """Build from plain values; an unknown or mistyped key is a ConfigError that names it."""
         try:
             return from_dict(cls, values, Config(strict=True, cast=[float]))
-        except DaciteError as error:
+        except (DaciteError, ValueError, TypeError) as error:
             raise ConfigError(f"The training configuration does not fit: {error}.") from error
-
-    @classmethod
-    def from_toml(cls, path: Path) -> "TrainConfig":
-        """Read a configuration file; what it leaves out keeps its default."""
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-        return cls.from_dict(values)

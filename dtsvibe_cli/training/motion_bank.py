@@ -12,13 +12,15 @@ from torch import Tensor
 
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
+from dtsvibe_cli.training.datasets.amass import HELD_OUT_FOLDERS
 from dtsvibe_cli.training.motion_readers import motion_files, read_motion
 
 RATE_HZ: Final = 60.0
 """Rate at which motion is kept."""
 
 HELD_OUT: Final = frozenset({"02_04", "03_03", "005_13"})
-"""Clips that are only validated on, with everything below a folder named ``test``."""
+"""Clips that are only validated on, with everything below a folder named ``test`` and the parts of
+AMASS that its authors hold out."""
 
 _ARRAYS: Final = ("names", "held_out", "starts", "rotmats", "transl_m")
 
@@ -84,7 +86,9 @@ def load_bank(
     """
     paths = motion_files(folder)
     if not paths:
-        raise DataError(f"{folder} holds no .amc, .bvh or exponential-map files.")
+        raise DataError(
+            f"{folder} holds no .amc, .bvh or exponential-map files and none of AMASS's .npz."
+        )
     source = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in paths)
     if cache is not None and cache.is_file():
         with np.load(cache) as saved:
@@ -95,7 +99,8 @@ def load_bank(
         motion = read_motion(path, smpl_rest_joints, RATE_HZ)
         names.append(motion.name)
         below = path.relative_to(folder).parts
-        held_out.append(motion.name in HELD_OUT or "test" in below)
+        folders = HELD_OUT_FOLDERS | {"test"}
+        held_out.append(motion.name in HELD_OUT or not folders.isdisjoint(below))
         rotmats.append(motion.rotmats.astype(np.float32))
         transl.append(motion.transl_m.astype(np.float32))
     starts = np.cumsum([0] + [len(r) for r in rotmats])

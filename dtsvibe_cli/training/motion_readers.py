@@ -1,4 +1,4 @@
-"""Readers of motion capture files: Acclaim ASF/AMC, BVH, and CMU's exponential maps."""
+"""Readers of motion capture files: Acclaim ASF/AMC, BVH, CMU's exponential maps, and AMASS."""
 
 import gzip
 import re
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from dtsvibe_cli.errors import DataError
+from dtsvibe_cli.training.datasets.amass import is_amass, read_amass
 from dtsvibe_cli.training.retargeting import AIMED_AT, Motion, retarget
 
 CMU_TO_METRES: Final = 0.0254 / 0.45
@@ -280,6 +281,8 @@ def read_motion(
         DataError: It cannot be read, or its skeleton is missing or of another rig.
     """
     try:
+        if _kind(path) == "amass":
+            return read_amass(path, rate_hz)
         if _kind(path) == "bvh":
             every = max(1, round(1 / _bvh_frame_time_s(path) / rate_hz))
             return read_bvh(path, smpl_rest_joints, every)
@@ -294,7 +297,9 @@ def read_motion(
         raise DataError(f"{path} cannot be read as motion: {error}.") from error
 
 
-def _kind(path: Path) -> Literal["amc", "bvh", "expmap"] | None:
+def _kind(path: Path) -> Literal["amc", "bvh", "expmap", "amass"] | None:
+    if is_amass(path):
+        return "amass"
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".amc"):
         return "amc"

@@ -4,7 +4,7 @@ Landmarks are projected and corrupted, flow is drawn from vertex motion: no imag
 every batch is new. A batch is a function of its seed, so training resumes exactly.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,31 +15,13 @@ from torch import Tensor
 from dtsvibe_cli.landmarks import LandmarkRegressor
 from dtsvibe_cli.models.backbone import landmark_features
 from dtsvibe_cli.smpl import BodyModel
-from dtsvibe_cli.training.flow_simulation import splat_flow
+from dtsvibe_cli.training.batches import TrainingBatch
+from dtsvibe_cli.training.flow_simulation import CameraMotion, draw_camera_motion, splat_flow
 from dtsvibe_cli.training.motion_bank import MotionBank
 from dtsvibe_cli.training.observation_noise import HIPS, add_noise
 from dtsvibe_cli.training.windows import CleanWindows, draw_windows
 
 NUM_FLOW_VERTICES: Final = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingBatch:
-    """Inputs and targets of a batch of windows."""
-
-    appearance: Float[Tensor, "window time feature"]
-    flow: Float[Tensor, "window time 2 side side"]
-    valid: Bool[Tensor, "window time"]
-    full_pose: Float[Tensor, "window time 24 3 3"]
-    betas: Float[Tensor, "window 10"]
-    joints_m: Float[Tensor, "window time 24 3"]
-    """Relative to the pelvis."""
-    joints_crop: Float[Tensor, "window time 24 2"]
-    """Projected joints in crop coordinates, [-1, 1] over the square."""
-
-    def to(self, device: torch.device | str) -> "TrainingBatch":
-        """The same batch on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 class Simulator:
@@ -79,16 +61,20 @@ class Simulator:
             noisy.landmarks, noisy.visibility, noisy.world_m, noisy.keypoints
         )
         vertices = self.body.skin(posed, betas, vertex_ids=self.flow_vertices)
-        flow = self._flow(vertices, clean.root_step_m, view, crops, generator)
+        flow, camera = self._flow(vertices, clean.root_step_m, view, crops, generator)
         valid = _seen_frames(windows, time, generator)
         return TrainingBatch(
             appearance=features * valid[..., None],
             flow=flow * valid[..., None, None, None],
+            to_crop_before=_to_crop_before(clean, crops, camera),
             valid=valid,
             full_pose=clean.full_pose,
             betas=clean.betas,
+            has_smpl=torch.ones_like(valid),
             joints_m=(posed.joints - view.pelvis_m).unflatten(0, (windows, time)),
+            joints_m_weight=torch.ones(windows, time, 24),
             joints_crop=crops.coordinates(view.project(posed.joints)),
+            joints_crop_weight=torch.ones(windows, time, 24),
         )
 
     def _world(
@@ -108,7 +94,7 @@ class Simulator:
         view: "_View",
         crops: "_Crops",
         generator: torch.Generator,
-    ) -> Float[Tensor, "window time 2 side side"]:
+    ) -> tuple[Float[Tensor, "window time 2 side side"], CameraMotion]:
         """Flow into each frame: where its vertices are, and where they were the frame before."""
         relative = (vertices - view.pelvis_m).unflatten(0, view.shape)
         before = torch.cat([relative[:, :1], relative[:, :-1]], 1) - root_step_m[:, :, None]
@@ -121,7 +107,8 @@ class Simulator:
         moved[:, 0] = torch.where(starts, 0.0, moved[:, min(1, now.shape[1] - 1)])
         at = (now - crops.middle[:, :, None]) / side + 0.5
         depth = vertices[..., 2].unflatten(0, view.shape)
-        return splat_flow(at, depth, moved, self.flow_side, generator)
+        camera = draw_camera_motion(*view.shape, generator)
+        return splat_flow(at, depth, moved, camera, self.flow_side, generator), camera
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +140,28 @@ class _Crops:
     ) -> Float[Tensor, "window time point 2"]:
         """Crop coordinates, [-1, 1] over the square."""
         return (image - self.middle[:, :, None]) / self.side[..., None, None] * 2
+
+
+def _to_crop_before(
+    clean: CleanWindows, crops: _Crops, camera: CameraMotion
+) -> Float[Tensor, "window time 2 3"]:
+    """From each frame's crop coordinates to those of the crop before: a scale and a shift.
+
+    First the picture moves by the camera's own motion, then the imagined camera turns back to where
+    the person was, then the other crop is cut.
+    """
+    distance = clean.distance_m[:, None]
+    nearer = distance / (distance + clean.root_step_m[..., 2]).clamp_min(0.3)
+    turned = clean.root_step_m[..., :2] / distance[..., None]
+    side, middle = crops.side[..., None], crops.middle
+    before = [torch.cat([x[:, :1], x[:, :-1]], 1) for x in (side, middle)]
+    zoom = (1 + 2 * camera.zoom)[:, None, None]
+    scale = zoom * side * nearer[..., None] / before[0]
+    place = (middle + side * camera.pan + turned) * nearer[..., None]
+    shift = (place - before[1]) / before[0] * 2
+    step = torch.cat([scale[..., None] * torch.eye(2), shift[..., None]], -1)
+    step[:, 0] = torch.eye(2, 3)
+    return step
 
 
 def _random_crops(image: Float[Tensor, "window time 33 2"], generator: torch.Generator) -> _Crops:

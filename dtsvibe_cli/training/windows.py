@@ -59,11 +59,15 @@ def looseness() -> Float[Tensor, "24 1"]:
     return torch.tensor(values)[:, None]
 
 
-def _varied_window(
-    bank: MotionBank, rng: np.random.Generator, length: int
+def random_step(rng: np.random.Generator) -> float:
+    """Kept frames of a recording from one frame of a video to the next."""
+    return float(RATE_HZ / rng.choice(FRAME_RATES_HZ) * rng.uniform(0.7, 1.3))
+
+
+def varied_window(
+    bank: MotionBank, rng: np.random.Generator, length: int, step: float
 ) -> tuple[Float[Tensor, "time 24 3 3"], Float[Tensor, "time 3"]]:
-    """Recorded motion at a random rate, with limbs recombined and sides mirrored."""
-    step = RATE_HZ / rng.choice(FRAME_RATES_HZ) * rng.uniform(0.7, 1.3)
+    """Recorded motion with limbs recombined and sides mirrored."""
     pose, transl = bank.window(rng, length, step)
     if rng.random() < 0.4:
         other, _ = bank.window(rng, length, step)
@@ -118,6 +122,18 @@ def _odd_limbs(
     return pose
 
 
+def loosened(
+    pose: Float[Tensor, "window time 24 3 3"], generator: torch.Generator
+) -> Float[Tensor, "window time 24 3 3"]:
+    """Every joint turned a little, all the time and drifting: poses that nobody recorded."""
+    size, length = pose.shape[:2]
+    scale = torch.where(torch.rand(size, 1, 1, 1, generator=generator) < 0.3, 2.0, 0.6)
+    turn = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * scale
+    drift = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * 0.3
+    drift = drift * torch.linspace(-1, 1, length)[:, None, None]
+    return _odd_limbs(pose @ rotvec_to_rotmat(turn + drift), generator)
+
+
 def draw_windows(
     bank: MotionBank,
     size: int,
@@ -129,18 +145,13 @@ def draw_windows(
     """A batch of clean windows; ``vary`` off gives recorded motion as it is, for validation."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     if vary:
-        drawn = [_varied_window(bank, rng, length) for _ in range(size)]
+        drawn = [varied_window(bank, rng, length, random_step(rng)) for _ in range(size)]
     else:
         drawn = [bank.window(rng, length, RATE_HZ / 30) for _ in range(size)]
     pose = torch.stack([pose for pose, _ in drawn])
     transl = torch.stack([transl for _, transl in drawn])
     if vary:
-        scale = torch.where(torch.rand(size, 1, 1, 1, generator=generator) < 0.3, 2.0, 0.6)
-        turn = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * scale
-        drift = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * 0.3
-        drift = drift * torch.linspace(-1, 1, length)[:, None, None]
-        pose = pose @ rotvec_to_rotmat(turn + drift)
-        pose = _odd_limbs(pose, generator)
+        pose = loosened(pose, generator)
     camera = _camera_turns(size, generator)
     pose = pose.clone()
     pose[:, :, 0] = camera[:, None] @ pose[:, :, 0]

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from dtsvibe_cli.errors import VideoError
+from dtsvibe_cli.timing import Stage
 from dtsvibe_cli.video.audio import AudioTrack
 from dtsvibe_cli.video.source import VideoPacket, require_exists
 
@@ -77,6 +78,7 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
+    @Stage("encode")
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -96,6 +98,7 @@ class VideoWriter:
             self._abandon()
             raise
 
+    @Stage("encode")
     def write(
         self, rgb: UInt8[np.ndarray, "height width 3"], *, pts: int, time_base: Fraction
     ) -> None:

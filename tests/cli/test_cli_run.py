@@ -153,7 +153,7 @@ def test_ctrl_c(pipeline: "FakePipeline", dtsvibe: Call) -> None:
         ("--frame-rate", "fast"),
         ("--frame-rate", "1/0"),
         ("--detect-every", "0"),
-        ("--window-stride", "17"),
+        ("--window-stride", "0"),
         ("--opacity", "1.5"),
         ("--smooth", "-1"),
         ("--tracker", "guess"),

@@ -47,6 +47,18 @@ def test_alignment_leaves_the_least_squared_distance() -> None:
     assert (aligned + 0.01 - truth).square().sum() > best
 
 
+def test_joints_of_no_weight_do_not_count_in_the_alignment() -> None:
+    truth = joints(3)
+    copies = 2 * truth @ random_rotations(3, seed=1).transpose(-1, -2)
+    copies[:, 5] += 100
+    weights = torch.ones(3, 24, dtype=torch.float64)
+    weights[:, 5] = 0
+    aligned = procrustes_align(copies, truth, weights)
+    apart = (aligned - truth).norm(dim=-1)
+    assert float(apart[weights > 0].max()) < 1e-6
+    assert float(apart[:, 5].min()) > 1
+
+
 def test_mpjpe_by_hand() -> None:
     predicted = torch.zeros(2, 2, 3)
     truth = torch.tensor([[[3.0, 4, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, -2]]])

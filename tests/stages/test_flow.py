@@ -16,6 +16,7 @@ from dtsvibe_cli.stages.flow import (
     make_flow,
     shrink_flow,
 )
+from dtsvibe_cli.stages.torch_flow import TorchFlow
 
 SIDE = CROP_SIDE_PX
 INNER = np.s_[16:-16, 16:-16]  # what comes in at the edges was nowhere before
@@ -53,16 +54,24 @@ def test_shrinking_averages_cells() -> None:
     np.testing.assert_allclose(small, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["auto", "dis"])
-def test_names(name: str) -> None:
-    estimator = make_flow(name)
-    assert isinstance(estimator, DisFlow)
+@pytest.mark.parametrize(
+    ("name", "device", "kind"),
+    [
+        ("auto", "cpu", DisFlow),
+        ("auto", "cuda:0", TorchFlow),
+        ("dis", "cuda", DisFlow),
+        ("torch", "cpu", TorchFlow),
+    ],
+)
+def test_names(name: str, device: str, kind: type) -> None:
+    estimator = make_flow(name, device)
+    assert isinstance(estimator, kind)
     assert isinstance(estimator, FlowEstimator)
 
 
 @pytest.mark.parametrize("name", ["raft", "missing.pth"])
 def test_neither_a_name_nor_a_file(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{name}': give auto, dis, or the path"):
+    with pytest.raises(ConfigError, match=f"'{name}': give auto, dis, torch, or the path"):
         make_flow(name)
 
 

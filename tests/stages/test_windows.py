@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 from dtsvibe_cli.models.dts_vibe import Theta
-from dtsvibe_cli.stages.windows import Windows, blend_weights, cut_windows, stitch
+from dtsvibe_cli.stages.windows import (
+    Windows,
+    blend_weights,
+    choose_stride,
+    cut_windows,
+    stitch,
+)
 
 LENGTH = 16
 
@@ -100,3 +107,12 @@ def test_padding_and_unseen_frames_have_no_say_in_the_figure() -> None:
         camera=torch.ones(1, LENGTH, 3),
     )
     torch.testing.assert_close(stitch(theta, windows, 6, seen).betas, torch.ones(10))
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 16, 128])
+def test_windows_start_again_after_half_of_them_unless_it_is_said(length: int) -> None:
+    assert choose_stride(None, length) == max(1, length // 2)
+    assert choose_stride(length, length) == length
+    for stride in (0, length + 1):
+        with pytest.raises(ConfigError, match=f"it must be 1 to {length}"):
+            choose_stride(stride, length)

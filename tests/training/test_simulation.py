@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -8,12 +8,15 @@ from torch import Tensor
 
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, SMPL24, SMPL24_MIRROR
 from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
-from dtsvibe_cli.training.flow_simulation import splat_flow
+from dtsvibe_cli.training.batches import TrainingBatch
+from dtsvibe_cli.training.flow_loss import flow_error
+from dtsvibe_cli.training.flow_simulation import CameraMotion, draw_camera_motion, splat_flow
 from dtsvibe_cli.training.motion_bank import Clip, MotionBank
 from dtsvibe_cli.training.observation_noise import NoisyLandmarks, add_noise
-from dtsvibe_cli.training.simulation import Simulator, TrainingBatch
+from dtsvibe_cli.training.simulation import Simulator
 from dtsvibe_cli.training.windows import draw_windows, looseness
 
+LABELLED = ("has_smpl", "joints_m_weight", "joints_crop_weight")
 MIRROR = list(BLAZEPOSE33_MIRROR)
 
 
@@ -29,7 +32,8 @@ def test_a_batch_is_a_function_of_its_seed(vary: bool) -> None:
     other = tensors(simulator().batch(3, 6, vary=vary))
     for name, value in first.items():
         assert torch.equal(value, again[name]), name
-        assert name == "valid" or not torch.equal(value, other[name]), name
+        may_agree = name in ("valid", *LABELLED)
+        assert may_agree or not torch.equal(value, other[name]), name
 
 
 @pytest.mark.parametrize("vary", [True, False])
@@ -38,10 +42,13 @@ def test_a_batch_has_the_shapes_the_network_takes(vary: bool) -> None:
     shapes = {name: tuple(value.shape) for name, value in tensors(batch).items()}
     assert shapes == {
         "appearance": (4, 7, LANDMARK_FEATURES), "flow": (4, 7, 2, 12, 12), "valid": (4, 7),
-        "full_pose": (4, 7, 24, 3, 3), "betas": (4, 10), "joints_m": (4, 7, 24, 3),
-        "joints_crop": (4, 7, 24, 2),
+        "to_crop_before": (4, 7, 2, 3),
+        "full_pose": (4, 7, 24, 3, 3), "betas": (4, 10), "has_smpl": (4, 7),
+        "joints_m": (4, 7, 24, 3), "joints_m_weight": (4, 7, 24),
+        "joints_crop": (4, 7, 24, 2), "joints_crop_weight": (4, 7, 24),
     }  # fmt: skip
     assert all(value.isfinite().all() for value in tensors(batch).values())
+    assert all(tensors(batch)[name].all() for name in LABELLED)  # all labels are simulated
 
 
 def test_windows_of_one_frame_are_possible() -> None:
@@ -137,13 +144,13 @@ def test_left_and_right_are_swapped_for_a_while_with_front_and_back() -> None:
     swapped = mirrored < as_is
     assert 0.1 < float(swapped.any(1).float().mean()) < 0.3
     changes = torch.diff(swapped.int(), dim=1).abs().sum(1)
-    assert int(changes.max()) <= 2  # one spell in a window
+    assert float(changes[swapped.any(1)].float().mean()) < 3  # spells, not single frames
     for frames, expected in (
         (swapped, world[:, :, MIRROR] * torch.tensor([1.0, 1.0, -1.0])),
         (~swapped, world),
     ):
         error = (noise.world_m - expected)[frames].abs()
-        assert float(error.median(1).values.median(0).values.max()) < 0.25
+        assert float(error.median(1).values.median(0).values.max()) < 0.35
 
 
 def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more() -> None:
@@ -153,7 +160,7 @@ def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more(
     assert 0.005 < float(error.median()) < 0.03
     doubted = noise.visibility < 0.5
     assert 0.05 < float(doubted.float().mean()) < 0.4
-    assert error[doubted].median() > 2 * error[~doubted].median()
+    assert error[doubted].median() > 1.4 * error[~doubted].median()  # hidden ones are believed too
     assert 0 <= float(noise.visibility.min()) <= float(noise.visibility.max()) <= 1
 
 
@@ -186,7 +193,8 @@ def person_flow(moved: Tensor, seed: int = 0, windows: int = 64) -> Tensor:
     at = at.expand(windows, 2, -1, 2)
     depth = torch.ones(windows, 2, 1600)
     generator = torch.Generator().manual_seed(seed)
-    return splat_flow(at, depth, moved.expand_as(at).contiguous(), 20, generator)
+    camera = draw_camera_motion(windows, 2, generator)
+    return splat_flow(at, depth, moved.expand_as(at).contiguous(), camera, 20, generator)
 
 
 def test_the_flow_of_somebody_moving_sideways_is_that_motion() -> None:
@@ -213,8 +221,10 @@ def test_the_nearest_point_hides_the_others() -> None:
     near, far = torch.tensor([0.05, 0.0]), torch.tensor([-0.05, 0.0])
     moved = torch.cat([near.expand(1, 1, 2000, 2), far.expand(1, 1, 2000, 2)], 2)
 
+    still = CameraMotion(pan=torch.zeros(1, 1, 2), zoom=torch.zeros(1))
+
     def flow(depth: Tensor, moved: Tensor) -> Tensor:
-        return splat_flow(at, depth, moved, 16, torch.Generator().manual_seed(1))
+        return splat_flow(at, depth, moved, still, 16, torch.Generator().manual_seed(1))
 
     hidden = flow(depth, moved) - flow(depth, moved * 0)
     assert float(hidden[:, :, 0].min()) >= 0
@@ -267,3 +277,14 @@ def test_simulated_flow_is_the_persons_translation_as_the_camera_sees_it() -> No
     assert float(aligned.min()) > 0.97
     ratio = (got.norm(dim=1) / truth.norm(dim=1)).median()
     assert 0.8 < float(ratio) < 1.25
+
+
+def test_a_joint_that_is_carried_back_along_the_flow_is_where_it_was() -> None:
+    """Through the camera's motion, the person's, and that of the crop."""
+    walking, _, _ = walking_and_standing()
+    carried, there = flow_error(walking.joints_crop, walking)
+    identity = torch.eye(2, 3).expand_as(walking.to_crop_before)
+    without, _ = flow_error(walking.joints_crop, replace(walking, to_crop_before=identity))
+    right, wrong = (error[there].norm(dim=-1).median() for error in (carried, without))
+    assert float(right) < 0.02, float(right)
+    assert float(right) < 0.5 * float(wrong), float(wrong)
