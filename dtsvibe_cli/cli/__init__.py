@@ -6,6 +6,7 @@ A command is imported when it is named or listed, and imports the heavy rest whe
 
 import atexit
 import gc
+import sys
 from importlib import import_module
 from typing import Final
 
@@ -44,5 +45,10 @@ def main() -> None:
 
     Works offline and without a GPU. Each command has its own --help.
     """  # noqa: D301 (click reads \b)
-    # else Python looks through all that torch has brought before it leaves: a second
-    atexit.register(gc.freeze)
+    atexit.register(_leave_quickly)
+
+
+def _leave_quickly() -> None:
+    """Spare Python the search through all that torch has brought before it leaves: a second."""
+    if "triton" not in sys.modules:  # it complains of all that is still there
+        gc.freeze()
