@@ -23,7 +23,7 @@ from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.joint_sets import H36M17
 from dtsvibe_cli.evaluation.readers import choose_split
-from dtsvibe_cli.evaluation.readers.fitted_focal import focal_from_pairs_px
+from dtsvibe_cli.geometry.fitted_camera import fitted_camera
 
 SUBJECTS: Final = ("S9", "S11")
 FRONTAL_CAMERA: Final = "60457274"
@@ -75,7 +75,7 @@ def _sequence(path: Path) -> TrueSequence:
     flat = subject / _D2 / path.name
     joints = _read_pose(path, 3) / 1000
     pixels = _read_pose(flat, 2) if flat.is_file() else None
-    focal = None if pixels is None else focal_from_pairs_px(joints, pixels)
+    focal = None if pixels is None else fitted_camera(joints, pixels).focal_length_px
     rows = np.arange(0, len(joints), EVERY)
     video = subject / "Videos" / path.with_suffix(".mp4").name
     return TrueSequence(

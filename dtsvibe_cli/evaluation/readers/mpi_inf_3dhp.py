@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Shaped
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.readers import choose_split
-from dtsvibe_cli.evaluation.readers.fitted_focal import focal_from_pairs_px
+from dtsvibe_cli.geometry.fitted_camera import fitted_camera
 
 JOINTS: Final = (
     "head_top", "neck_lsp", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder",
@@ -80,7 +80,7 @@ def _sequence(folder: Path) -> TrueSequence:
         joint_names=JOINTS,
         source=images if images.is_dir() else None,
         frame_rate=Fraction(RATE_HZ),
-        focal_length_px=focal_from_pairs_px(joints[rows], pixels[rows]),
+        focal_length_px=fitted_camera(joints[rows], pixels[rows]).focal_length_px,
         people=(
             TruePerson(
                 name=folder.name,

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dtsvibe_cli.errors import ConfigError, DataError
+from dtsvibe_cli.geometry.fitted_camera import fitted_camera
 from dtsvibe_cli.training.datasets.joint_names import H36M32
 from dtsvibe_cli.training.datasets.tracks import (
     JointLabels,
@@ -27,7 +28,6 @@ from dtsvibe_cli.training.datasets.tracks import (
     Recording,
     VideoFrames,
     boxes_around,
-    fit_camera,
     require_folder,
 )
 
@@ -74,7 +74,7 @@ def _person(subject: Path, labels: Path, name: str) -> Iterator[LabelledTrack]:
         rate_hz=RATE_HZ,
         frames=VideoFrames(subject / "Videos" / f"{labels.stem}.mp4"),
         boxes_xyxy=boxes_around(picture),
-        camera=fit_camera(space, picture),
+        camera=fitted_camera(space, picture),
         joints_3d=JointLabels(names=H36M32, points=space, weight=everywhere),
         joints_2d=JointLabels(names=H36M32, points=picture, weight=everywhere),
     )

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dtsvibe_cli.errors import DataError
+from dtsvibe_cli.geometry.fitted_camera import fitted_camera
 from dtsvibe_cli.training.datasets.joint_names import MPI_INF_3DHP28
 from dtsvibe_cli.training.datasets.matlab import read_mat
 from dtsvibe_cli.training.datasets.tracks import (
@@ -28,7 +29,6 @@ from dtsvibe_cli.training.datasets.tracks import (
     Recording,
     VideoFrames,
     boxes_around,
-    fit_camera,
 )
 from dtsvibe_cli.video import probe
 
@@ -79,7 +79,7 @@ def _person(video: Path) -> Iterator[LabelledTrack]:
         rate_hz=float(probe(video).frame_rate),
         frames=VideoFrames(video),
         boxes_xyxy=boxes_around(picture),
-        camera=fit_camera(space, picture),
+        camera=fitted_camera(space, picture),
         joints_3d=JointLabels(names=MPI_INF_3DHP28, points=space, weight=everywhere),
         joints_2d=JointLabels(names=MPI_INF_3DHP28, points=picture, weight=everywhere),
     )

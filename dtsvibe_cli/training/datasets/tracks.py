@@ -159,33 +159,6 @@ def boxes_around(
     return pad(boxes, BOX_MARGIN)
 
 
-def fit_camera(
-    points_m: Float[np.ndarray, "*batch 3"], points_px: Float[np.ndarray, "*batch 2"]
-) -> PinholeCamera:
-    """The camera that sees points where they are in the picture, by least squares.
-
-    ``x = f X / Z + c`` is linear in f and c. Data sets that give both points need no calibration
-    files. What the lens distorts is averaged over.
-
-    Raises:
-        DataError: The points belong to no camera.
-    """
-    good = known(points_m) & known(points_px) & (points_m[..., 2] > 0)
-    space, picture = points_m[good], points_px[good]
-    focal, center = [], []
-    for axis in range(2):
-        slope = space[:, axis] / space[:, 2] if len(space) else np.zeros(0)
-        system = np.stack([slope, np.ones_like(slope)], 1)
-        (f, c), _, rank, _ = np.linalg.lstsq(system, picture[:, axis])
-        if rank < 2 or f <= 0:
-            raise DataError("The labels in space and in the picture belong to no camera.")
-        focal.append(float(f))
-        center.append(float(c))
-    return PinholeCamera(
-        focal_length_px=sum(focal) / 2, center_px=(center[0], center[1]), source="metadata"
-    )
-
-
 def require_folder(path: Path, of: str) -> Path:
     """A folder that must be there.
 

@@ -20,6 +20,7 @@ from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.evaluation.ground_truth import TruePerson, TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.readers import open_truth
 from dtsvibe_cli.geometry.cameras import choose_camera
+from dtsvibe_cli.geometry.fitted_camera import fitted_camera
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.training.datasets.joint_names import JointNames
 from dtsvibe_cli.training.datasets.tracks import (
@@ -31,7 +32,6 @@ from dtsvibe_cli.training.datasets.tracks import (
     SmplLabels,
     VideoFrames,
     boxes_around,
-    fit_camera,
 )
 from dtsvibe_cli.video import probe
 from dtsvibe_cli.video.images import list_images
@@ -92,7 +92,7 @@ def _track(
         raise DataError(f"{sequence.name} says neither where joints are in the picture nor boxes.")
     everywhere = np.ones(space.shape[:2])
     if person.absolute and picture is not None:
-        camera = fit_camera(space, picture)
+        camera = fitted_camera(space, picture)
     else:
         camera = choose_camera(video, None)
         focal = sequence.focal_length_px

@@ -21,7 +21,6 @@ from dtsvibe_cli.training.datasets.tracks import (
     JointLabels,
     LabelledTrack,
     boxes_around,
-    fit_camera,
     image_files,
 )
 
@@ -61,18 +60,6 @@ def test_boxes_hold_the_known_points_and_a_margin() -> None:
     np.testing.assert_allclose(box, [8.8, -4.8, 21.2, 44.8])
     weight[0] = 0
     assert np.isnan(boxes_around(points[None], weight[None])).all()  # three points are too few
-
-
-def test_the_camera_follows_from_points_in_space_and_in_the_picture() -> None:
-    cam = made.joints(3, 10)
-    pixels = made.project(cam)
-    cam[0, 0], pixels[1, 1] = np.nan, np.nan
-    camera = fit_camera(cam, pixels)
-    assert camera.focal_length_px == pytest.approx(made.FOCAL_PX)
-    assert camera.center_px == pytest.approx(made.CENTER_PX)
-    for bad in (np.full_like(cam, np.nan), -cam, np.ones_like(cam)):
-        with pytest.raises(DataError, match="belong to no camera"):
-            fit_camera(bad, pixels)
 
 
 def test_labels_of_unlike_length_are_refused() -> None:
