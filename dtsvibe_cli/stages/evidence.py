@@ -11,6 +11,7 @@ from torch import Tensor
 from dtsvibe_cli.datatypes import Observations, PinholeCamera
 from dtsvibe_cli.geometry.cameras import ray_rotation
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, COCO17, COCO17_TO_BLAZEPOSE33
+from dtsvibe_cli.landmarks import coco17
 from dtsvibe_cli.stages.estimation import Timeline
 
 _BONE_NAMES: Final = (
@@ -21,24 +22,31 @@ _BONE_NAMES: Final = (
     ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"),
     ("left_hip", "left_shoulder"), ("right_hip", "right_shoulder"),
     ("left_ankle", "left_foot_index"), ("right_ankle", "right_foot_index"),
-    ("left_shoulder", "nose"), ("right_shoulder", "nose"),
 )  # fmt: skip
 
 BONES: Final = tuple((BLAZEPOSE33.index(a), BLAZEPOSE33.index(b)) for a, b in _BONE_NAMES)
 """Pairs of landmarks whose directions in space are compared."""
 
 _FACE: Final = tuple(
-    k for k, name in enumerate(BLAZEPOSE33) if any(part in name for part in ("eye", "ear", "mouth"))
+    k
+    for k, name in enumerate(BLAZEPOSE33)
+    if any(part in name for part in ("nose", "eye", "ear", "mouth"))
 )
 _HANDS: Final = tuple(
     k
     for k, name in enumerate(BLAZEPOSE33)
     if any(part in name for part in ("pinky", "index", "thumb")) and "foot" not in name
 )
-_COCO_FACE: Final = tuple(range(1, COCO17.index("left_shoulder")))
+_COCO_FACE: Final = tuple(range(COCO17.index("left_shoulder")))
 
 AGREE_WITHIN: Final = 0.05
 """The networks agree on a joint when their points are within this fraction of the body's size."""
+
+BELIEVED: Final = 0.3
+"""Landmarks with more weight than this tell how far off a whole body is."""
+
+USUAL_DISTANCES: Final = 1.5
+"""Points this many times as far off as the median of their frame are doubted."""
 
 KEYPOINT_REACH_S: Final = 0.15
 """Detector keypoints are interpolated between looks that are at most this far from a frame."""
@@ -70,6 +78,35 @@ class Evidence:
     def trust(self, rows: range) -> float:
         """How well the person was seen in some frames: the mean weight of a landmark."""
         return float(self.landmark_weight[rows.start : rows.stop].mean())
+
+    def doubted(self, expected_px: Float[Tensor, "frame 33 2"], beyond: float) -> "Evidence":
+        """Less weight for points further than others from where they are expected.
+
+        The motion network has learned where the two pose networks go wrong: a point that
+        contradicts its answer, while others agree with it, is more likely wrong than the answer.
+
+        Args:
+            expected_px: Where the network's answer has the landmarks.
+            beyond: Distance at which two thirds of the trust are gone, as a fraction of the body's
+                size; more where the whole body is further off.
+        """
+        apart = self._apart(self.landmarks_px, expected_px)
+        believed = torch.where(self.landmark_weight > BELIEVED, apart, torch.nan)
+        usual = believed.nanmedian(dim=1).values.nan_to_num(nan=0.0)
+        reach = (USUAL_DISTANCES * usual).clamp_min(beyond)[:, None]
+        keypoints_apart = self._apart(self.keypoints_px, coco17(expected_px))
+        return replace(
+            self,
+            landmark_weight=self.landmark_weight * torch.exp(-((apart / reach) ** 2)),
+            keypoint_weight=self.keypoint_weight * torch.exp(-((keypoints_apart / reach) ** 2)),
+        )
+
+    def _apart(
+        self, points_px: Float[Tensor, "frame point 2"], expected_px: Float[Tensor, "frame point 2"]
+    ) -> Float[Tensor, "frame point"]:
+        """Distances as fractions of the body's size."""
+        apart_px: Tensor = torch.linalg.vector_norm(points_px - expected_px, dim=-1)
+        return apart_px / self.size_px[:, None]
 
     def cut(self, rows: range) -> "Evidence":
         """Some consecutive rows."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dtsvibe_cli.datatypes import PinholeCamera
 from dtsvibe_cli.geometry.cameras import project
+from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
 from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
 from dtsvibe_cli.smpl import BodyModel
@@ -32,6 +33,14 @@ MAX_THREADS: Final = 4
 """Pieces in work at once: each holds tens of MiB."""
 
 
+_STIFF: Final = ("spine", "neck", "collar", "head", "wrist", "hand", "foot")
+_STIFFNESS: Final = torch.tensor(
+    [4.0 if any(part in name for part in _STIFF) else 1.0 for name in SMPL24]
+)
+"""How firmly a joint keeps to the network's rotation: few points tell of the stiff ones, and they
+would bend the trunk to meet a nose that is a little off."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RefineSettings:
     """Weights of the terms and length of the descent."""
@@ -39,13 +48,16 @@ class RefineSettings:
     iterations: int = 150
     learning_rate: float = 0.04
     landmarks_2d: float = 1.0
-    bone_directions: float = 1.0
+    bone_directions: float = 0.25
     smoothness: float = 8.0
     flow: float = 0.1
-    pose_prior: float = 2.0
+    pose_prior: float = 4.0
     shape_prior: float = 0.01
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
+    doubt_beyond: float = 0.06
+    """Points further than this from the network's answer, as a fraction of the body's size, while
+    others are near, are hardly believed."""
 
 
 @dataclass
@@ -162,6 +174,8 @@ def _refine_piece(
 ) -> Estimate:
     landmarks_of = LandmarkRegressor(body)
     start = replace(start, pelvis_m=place(start, evidence, body, landmarks_of, camera))
+    seen_px = _landmarks_px(start, body, landmarks_of, camera)
+    evidence = evidence.doubted(seen_px, settings.doubt_beyond)
     depth = start.pelvis_m[:, 2].clamp_min(0.3)
     unknowns = _Unknowns(
         pose6d=rotmat_to_rot6d(start.full_pose).clone().requires_grad_(True),
@@ -224,6 +238,17 @@ def place(
     return torch.where(believable[:, None], placed, start.pelvis_m)
 
 
+def _landmarks_px(
+    start: Estimate, body: BodyModel, landmarks_of: LandmarkRegressor, camera: PinholeCamera
+) -> Float[Tensor, "frame 33 2"]:
+    """Where the network's answer has the landmarks."""
+    with torch.no_grad():
+        posed = body.pose(start.full_pose, start.betas[None])
+        landmarks = landmarks_of(posed, start.betas[None]) - posed.joints[:, :1]
+        placed = landmarks + start.pelvis_m[:, None]
+        return project(placed, camera.focal_length_px, camera.center_px)
+
+
 def _pose(
     unknowns: _Unknowns, body: BodyModel, landmarks_of: LandmarkRegressor, camera: PinholeCamera
 ) -> _Body:
@@ -243,7 +268,8 @@ def _pose(
 def _loss(
     posed: _Body, unknowns: _Unknowns, start: Estimate, evidence: Evidence, settings: RefineSettings
 ) -> Float[Tensor, ""]:
-    prior = (posed.rotmat[:, 1:] - start.full_pose[:, 1:]).square().mean()
+    turned = (posed.rotmat - start.full_pose).square().mean((0, 2, 3))
+    prior = (_STIFFNESS[1:] * turned[1:]).mean()
     shape = unknowns.betas.square().mean() + (unknowns.betas - start.betas).square().mean()
     return (
         settings.landmarks_2d * _reprojection(posed, evidence, settings.robust_scale)

@@ -18,6 +18,8 @@ from dtsvibe_cli.stages.refinement import RefineSettings, refine
 NUM_FRAMES = 20
 CAMERA = PinholeCamera(focal_length_px=900.0, center_px=(480.0, 270.0), source="option")
 SHORT = RefineSettings(iterations=8)
+TRUSTING = RefineSettings(bone_directions=1.0, pose_prior=2.0)
+"""The evidence made here has no errors, and deserves more trust than that of real networks."""
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +129,34 @@ def test_bones_are_compared_in_the_real_cameras_axes(
     torch.testing.assert_close(evidence.bones, bones, atol=1e-4, rtol=0)
 
 
+def test_points_that_contradict_the_answer_alone_are_doubted(
+    evidence: Evidence, landmarks: torch.Tensor
+) -> None:
+    expected_px = project(landmarks, 900.0, CAMERA.center_px)
+    wrong = 15  # the left wrist
+    seen = evidence.landmarks_px.clone()
+    seen[3, wrong, 0] += 0.2 * evidence.size_px[3]
+    doubted = replace(evidence, landmarks_px=seen).doubted(expected_px, beyond=0.06)
+    kept = doubted.landmark_weight / evidence.landmark_weight
+    assert kept[3, wrong] < 0.01
+    kept[3, wrong] = 1
+    torch.testing.assert_close(kept, torch.ones_like(kept))
+    torch.testing.assert_close(doubted.keypoint_weight, evidence.keypoint_weight)
+
+
+def test_where_the_whole_body_is_off_nothing_is_doubted_much(
+    evidence: Evidence, landmarks: torch.Tensor
+) -> None:
+    off = 0.3 * evidence.size_px[:, None, None]
+    expected_px = project(landmarks, 900.0, CAMERA.center_px) + off
+    doubted = evidence.doubted(expected_px, beyond=0.06)
+    assert (doubted.landmark_weight > 0.6 * evidence.landmark_weight).all()
+
+
 def test_it_goes_most_of_the_way_to_the_truth(
     start: Estimate, truth: Estimate, evidence: Evidence, body: BodyModel
 ) -> None:
-    refined = refine(start, evidence, body, CAMERA)
+    refined = refine(start, evidence, body, CAMERA, TRUSTING)
     before, after = error_mm(start, truth, body), error_mm(refined, truth, body)
     assert before > 60
     assert after < 0.5 * before
@@ -170,7 +196,7 @@ def test_long_tracks_are_refined_in_pieces_with_one_body(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(refinement, "MAX_FRAMES", 8)
-    refined = refine(start, evidence, body, CAMERA, RefineSettings(iterations=100))
+    refined = refine(start, evidence, body, CAMERA, replace(TRUSTING, iterations=100))
     assert refined.full_pose.shape == (NUM_FRAMES, 24, 3, 3)
     assert refined.betas.shape == (10,)
     assert not refined.betas.equal(start.betas)
