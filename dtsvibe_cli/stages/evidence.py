@@ -79,26 +79,33 @@ class Evidence:
         """How well the person was seen in some frames: the mean weight of a landmark."""
         return float(self.landmark_weight[rows.start : rows.stop].mean())
 
-    def doubted(self, expected_px: Float[Tensor, "frame 33 2"], beyond: float) -> "Evidence":
-        """Less weight for points further than others from where they are expected.
+    def doubted(
+        self, expected_px: Float[Tensor, "frame 33 2"], *, point: float, frame: float
+    ) -> "Evidence":
+        """Less weight for points that are not where the network's answer expects them.
 
-        The motion network has learned where the two pose networks go wrong: a point that
-        contradicts its answer, while others agree with it, is more likely wrong than the answer.
+        The motion network has learned where the two pose networks go wrong. A point that
+        contradicts its answer while others agree with it is more likely wrong than the answer; so
+        are all points of a frame in which few agree.
 
         Args:
             expected_px: Where the network's answer has the landmarks.
-            beyond: Distance at which two thirds of the trust are gone, as a fraction of the body's
-                size; more where the whole body is further off.
+            point: Distance at which two thirds of a point's trust are gone, as a fraction of the
+                body's size; more where the whole body is further off.
+            frame: Median distance at which half of the trust in a whole frame is gone.
         """
         apart = self._apart(self.landmarks_px, expected_px)
         believed = torch.where(self.landmark_weight > BELIEVED, apart, torch.nan)
-        usual = believed.nanmedian(dim=1).values.nan_to_num(nan=0.0)
-        reach = (USUAL_DISTANCES * usual).clamp_min(beyond)[:, None]
+        usual = believed.nanmedian(dim=1).values.nan_to_num(nan=0.0)[:, None]
+        reach = (USUAL_DISTANCES * usual).clamp_min(point)
+        trust = 1 / (1 + (usual / frame) ** 4)
         keypoints_apart = self._apart(self.keypoints_px, coco17(expected_px))
         return replace(
             self,
-            landmark_weight=self.landmark_weight * torch.exp(-((apart / reach) ** 2)),
-            keypoint_weight=self.keypoint_weight * torch.exp(-((keypoints_apart / reach) ** 2)),
+            landmark_weight=trust * self.landmark_weight * torch.exp(-((apart / reach) ** 2)),
+            keypoint_weight=trust
+            * self.keypoint_weight
+            * torch.exp(-((keypoints_apart / reach) ** 2)),
         )
 
     def _apart(

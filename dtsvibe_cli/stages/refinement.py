@@ -47,17 +47,19 @@ class RefineSettings:
 
     iterations: int = 150
     learning_rate: float = 0.04
-    landmarks_2d: float = 1.0
-    bone_directions: float = 0.25
+    landmarks_2d: float = 2.0
+    bone_directions: float = 0.5
     smoothness: float = 8.0
     flow: float = 0.1
     pose_prior: float = 4.0
     shape_prior: float = 0.01
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
-    doubt_beyond: float = 0.06
+    doubt_point: float = 0.06
     """Points further than this from the network's answer, as a fraction of the body's size, while
     others are near, are hardly believed."""
+    doubt_frame: float = 0.05
+    """Frames in which the median point is further off than this are hardly believed."""
 
 
 @dataclass
@@ -175,7 +177,7 @@ def _refine_piece(
     landmarks_of = LandmarkRegressor(body)
     start = replace(start, pelvis_m=place(start, evidence, body, landmarks_of, camera))
     seen_px = _landmarks_px(start, body, landmarks_of, camera)
-    evidence = evidence.doubted(seen_px, settings.doubt_beyond)
+    evidence = evidence.doubted(seen_px, point=settings.doubt_point, frame=settings.doubt_frame)
     depth = start.pelvis_m[:, 2].clamp_min(0.3)
     unknowns = _Unknowns(
         pose6d=rotmat_to_rot6d(start.full_pose).clone().requires_grad_(True),
