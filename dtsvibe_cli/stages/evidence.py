@@ -11,7 +11,6 @@ from torch import Tensor
 from dtsvibe_cli.datatypes import Observations, PinholeCamera
 from dtsvibe_cli.geometry.cameras import ray_rotation
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, COCO17, COCO17_TO_BLAZEPOSE33
-from dtsvibe_cli.landmarks import coco17
 from dtsvibe_cli.stages.estimation import Timeline
 
 _BONE_NAMES: Final = (
@@ -41,12 +40,6 @@ _COCO_FACE: Final = tuple(range(COCO17.index("left_shoulder")))
 
 AGREE_WITHIN: Final = 0.05
 """The networks agree on a joint when their points are within this fraction of the body's size."""
-
-BELIEVED: Final = 0.3
-"""Landmarks with more weight than this tell how far off a whole body is."""
-
-USUAL_DISTANCES: Final = 1.5
-"""Points this many times as far off as the median of their frame are doubted."""
 
 KEYPOINT_REACH_S: Final = 0.15
 """Detector keypoints are interpolated between looks that are at most this far from a frame."""
@@ -78,42 +71,6 @@ class Evidence:
     def trust(self, rows: range) -> float:
         """How well the person was seen in some frames: the mean weight of a landmark."""
         return float(self.landmark_weight[rows.start : rows.stop].mean())
-
-    def doubted(
-        self, expected_px: Float[Tensor, "frame 33 2"], *, point: float, frame: float
-    ) -> "Evidence":
-        """Less weight for points that are not where the network's answer expects them.
-
-        The motion network has learned where the two pose networks go wrong. A point that
-        contradicts its answer while others agree with it is more likely wrong than the answer; so
-        are all points of a frame in which few agree.
-
-        Args:
-            expected_px: Where the network's answer has the landmarks.
-            point: Distance at which two thirds of a point's trust are gone, as a fraction of the
-                body's size; more where the whole body is further off.
-            frame: Median distance at which half of the trust in a whole frame is gone.
-        """
-        apart = self._apart(self.landmarks_px, expected_px)
-        believed = torch.where(self.landmark_weight > BELIEVED, apart, torch.nan)
-        usual = believed.nanmedian(dim=1).values.nan_to_num(nan=0.0)[:, None]
-        reach = (USUAL_DISTANCES * usual).clamp_min(point)
-        trust = 1 / (1 + (usual / frame) ** 4)
-        keypoints_apart = self._apart(self.keypoints_px, coco17(expected_px))
-        return replace(
-            self,
-            landmark_weight=trust * self.landmark_weight * torch.exp(-((apart / reach) ** 2)),
-            keypoint_weight=trust
-            * self.keypoint_weight
-            * torch.exp(-((keypoints_apart / reach) ** 2)),
-        )
-
-    def _apart(
-        self, points_px: Float[Tensor, "frame point 2"], expected_px: Float[Tensor, "frame point 2"]
-    ) -> Float[Tensor, "frame point"]:
-        """Distances as fractions of the body's size."""
-        apart_px: Tensor = torch.linalg.vector_norm(points_px - expected_px, dim=-1)
-        return apart_px / self.size_px[:, None]
 
     def cut(self, rows: range) -> "Evidence":
         """Some consecutive rows."""

@@ -55,11 +55,6 @@ class RefineSettings:
     shape_prior: float = 0.01
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
-    doubt_point: float = 0.06
-    """Points further than this from the network's answer, as a fraction of the body's size, while
-    others are near, are hardly believed."""
-    doubt_frame: float = 0.05
-    """Frames in which the median point is further off than this are hardly believed."""
 
 
 @dataclass
@@ -176,8 +171,6 @@ def _refine_piece(
 ) -> Estimate:
     landmarks_of = LandmarkRegressor(body)
     start = replace(start, pelvis_m=place(start, evidence, body, landmarks_of, camera))
-    seen_px = _landmarks_px(start, body, landmarks_of, camera)
-    evidence = evidence.doubted(seen_px, point=settings.doubt_point, frame=settings.doubt_frame)
     depth = start.pelvis_m[:, 2].clamp_min(0.3)
     unknowns = _Unknowns(
         pose6d=rotmat_to_rot6d(start.full_pose).clone().requires_grad_(True),
@@ -238,17 +231,6 @@ def place(
     placed = torch.linalg.solve(normal, right)[..., 0]
     believable = (weight.sum(1) > 4) & (placed[:, 2] > 0.3) & placed.isfinite().all(1)
     return torch.where(believable[:, None], placed, start.pelvis_m)
-
-
-def _landmarks_px(
-    start: Estimate, body: BodyModel, landmarks_of: LandmarkRegressor, camera: PinholeCamera
-) -> Float[Tensor, "frame 33 2"]:
-    """Where the network's answer has the landmarks."""
-    with torch.no_grad():
-        posed = body.pose(start.full_pose, start.betas[None])
-        landmarks = landmarks_of(posed, start.betas[None]) - posed.joints[:, :1]
-        placed = landmarks + start.pelvis_m[:, None]
-        return project(placed, camera.focal_length_px, camera.center_px)
 
 
 def _pose(
