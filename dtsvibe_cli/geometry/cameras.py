@@ -19,8 +19,9 @@ from dtsvibe_cli.geometry.rotations import rotation_between
 FULL_FRAME_DIAGONAL_MM: Final = 43.2666
 """Diagonal of the 36 x 24 mm picture that "35 mm equivalent" focal lengths refer to."""
 
-DEFAULT_FIELD_OF_VIEW_DEG: Final = 55.0
-"""Along the diagonal, when nothing is known: between a phone's camera and a normal lens."""
+DEFAULT_FOCAL_35MM: Final = 35.0
+"""When nothing is known, millimetres for a full frame: between the main camera of a phone (about 26,
+some more where the video is stabilised) and a normal lens (about 43)."""
 
 
 def focal_from_35mm(focal_mm: float, width_px: int, height_px: int) -> float:
@@ -55,8 +56,7 @@ def choose_camera(video: VideoInfo, focal: str | None) -> PinholeCamera:
         return PinholeCamera(
             focal_length_px=video.focal_length_px, center_px=center, source="metadata"
         )
-    half = math.radians(DEFAULT_FIELD_OF_VIEW_DEG) / 2
-    usual = math.hypot(video.width_px, video.height_px) / 2 / math.tan(half)
+    usual = focal_from_35mm(DEFAULT_FOCAL_35MM, video.width_px, video.height_px)
     return PinholeCamera(focal_length_px=usual, center_px=center, source="default")
 
 

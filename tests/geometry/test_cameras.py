@@ -122,9 +122,7 @@ def test_without_an_option_the_files_own_focal_length_is_taken() -> None:
     assert (camera.focal_length_px, camera.source) == (777.0, "metadata")
 
 
-def test_with_nothing_known_the_diagonal_spans_55_degrees() -> None:
+def test_with_nothing_known_the_lens_is_a_35_mm_one() -> None:
     camera = choose_camera(video(), None)
     assert camera.source == "default"
-    half_diagonal = math.hypot(1280, 720) / 2
-    assert math.degrees(2 * math.atan(half_diagonal / camera.focal_length_px)) == pytest.approx(55)
-    assert camera.K[0].tolist() == [camera.focal_length_px, 0.0, 640.0]
+    assert camera.focal_length_px == pytest.approx(35 / math.hypot(36, 24) * math.hypot(1280, 720))
