@@ -20,8 +20,8 @@ FULL_FRAME_DIAGONAL_MM: Final = 43.2666
 """Diagonal of the 36 x 24 mm picture that "35 mm equivalent" focal lengths refer to."""
 
 DEFAULT_FOCAL_35MM: Final = 35.0
-"""When nothing is known, millimetres for a full frame: between the main camera of a phone (about 26,
-some more where the video is stabilised) and a normal lens (about 43)."""
+"""When nothing is known, millimetres for a full frame: between the main camera of a phone (about
+26, some more where the video is stabilised) and a normal lens (about 43)."""
 
 
 def focal_from_35mm(focal_mm: float, width_px: int, height_px: int) -> float:
