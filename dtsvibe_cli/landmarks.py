@@ -18,7 +18,7 @@ from dtsvibe_cli.geometry.joints import (
     SMPL24,
     SMPL24_PARENTS,
 )
-from dtsvibe_cli.smpl import BodyModel, Posed
+from dtsvibe_cli.smpl import BodyModel, Posed, take
 
 BLAZEPOSE33_JOINT: Final = tuple(
     SMPL24.index(name) if name in SMPL24 else None for name in BLAZEPOSE33
@@ -94,11 +94,12 @@ class LandmarkRegressor:
 
 def coco17(landmarks: Float[Tensor, "*batch 33 axis"]) -> Float[Tensor, "*batch 17 axis"]:
     """COCO's 17 keypoints out of the 33 BlazePose landmarks, in 2D or 3D."""
-    return landmarks[..., list(COCO17_TO_BLAZEPOSE33), :]
+    chosen = torch.tensor(COCO17_TO_BLAZEPOSE33, device=landmarks.device)
+    return landmarks.index_select(-2, chosen)
 
 
 def _local_rotations(posed: Posed) -> Float[Tensor, "batch 24 3 3"]:
     """Each joint's rotation relative to its parent, undone from the global ones."""
-    parents = posed.global_rotmat[:, list(SMPL24_PARENTS[1:])]
+    parents = take(posed.global_rotmat, SMPL24_PARENTS[1:])
     local = parents.transpose(-1, -2) @ posed.global_rotmat[:, 1:]
     return torch.cat([posed.global_rotmat[:, :1], local], dim=1)

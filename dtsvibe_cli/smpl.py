@@ -5,6 +5,7 @@ format: the free body that ships in ``weights/`` and, through :mod:`dtsvibe_cli.
 official files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -44,6 +45,17 @@ def _ancestry() -> Float[Tensor, "24 24"]:
     for joint, parent in enumerate(SMPL24_PARENTS[1:], 1):
         above[joint] += above[parent]
     return above
+
+
+def take(
+    values: Float[Tensor, "batch point *axes"], chosen: Sequence[int]
+) -> Float[Tensor, "batch chosen *axes"]:
+    """Some points, in any order and as often as wanted.
+
+    The same as ``values[:, chosen]``, whose gradient is slow, and differs from run to run where
+    several threads add up what a point gets.
+    """
+    return values.index_select(1, torch.tensor(chosen, device=values.device))
 
 
 _GENERATIONS, _IN_ORDER = _generations()
@@ -115,11 +127,11 @@ class BodyModel:
         rest = self.joint_template + torch.einsum("bk,jck->bjc", betas, self.joint_shapedirs)
         generations = [full_pose[:, :1]]
         for generation in _GENERATIONS:
-            above = generations[-1][:, generation.parents_at]
-            generations.append(above @ full_pose[:, generation.joints])
-        rotmat = torch.cat(generations, 1)[:, _IN_ORDER]
-        bones = rest[:, 1:] - rest[:, _PARENTS]
-        turned = (rotmat[:, _PARENTS] * bones[:, :, None]).sum(-1)
+            above = take(generations[-1], generation.parents_at)
+            generations.append(above @ take(full_pose, generation.joints))
+        rotmat = take(torch.cat(generations, 1), _IN_ORDER)
+        bones = rest[:, 1:] - take(rest, _PARENTS)
+        turned = (take(rotmat, _PARENTS) * bones[:, :, None]).sum(-1)
         steps = torch.cat([rest[:, :1].expand(len(turned), -1, -1), turned], 1)
         # a joint is where the bones from the root to it lead
         joints = (steps.transpose(1, 2) @ _ANCESTRY.to(steps).T).transpose(1, 2)

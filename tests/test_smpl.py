@@ -102,6 +102,22 @@ def test_pose_gradient_is_finite_at_rest() -> None:
     assert rotvec.grad.abs().max() > 0
 
 
+def test_gradients_of_many_poses_are_the_same_in_every_run() -> None:
+    """Several threads must not add up what a joint gets in an order of their own."""
+    body = small_body().to("cpu")
+    pose = random_rotations(225, 24).float().requires_grad_(True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, *others = (
+            torch.autograd.grad(body.pose(pose, torch.zeros(1, 10)).joints.square().sum(), pose)[0]
+            for _ in range(100)
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(first, other) for other in others)
+
+
 def test_precision_and_device_move_together() -> None:
     body = small_body(posedirs=True).to("cpu", torch.float32)
     assert body.posedirs is not None

@@ -18,7 +18,7 @@ from dtsvibe_cli.geometry.cameras import project
 from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
 from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
-from dtsvibe_cli.smpl import BodyModel
+from dtsvibe_cli.smpl import BodyModel, take
 from dtsvibe_cli.stages.estimation import Estimate
 from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
 from dtsvibe_cli.streaming import run_in_threads
@@ -283,7 +283,7 @@ def _reprojection(posed: _Body, evidence: Evidence, scale: float) -> Float[Tenso
 def _bone_directions(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
     """Directions of bones against the world landmarks', which carry the depth."""
     first, second = zip(*BONES, strict=True)
-    bones = posed.landmarks[:, list(second)] - posed.landmarks[:, list(first)]
+    bones = take(posed.landmarks, second) - take(posed.landmarks, first)
     bones = torch.nn.functional.normalize(bones, dim=-1)
     return (evidence.bone_weight * (1 - (bones * evidence.bones).sum(-1))).mean()
 
