@@ -170,17 +170,6 @@ class _Weighed(NamedTuple):
     keypoint_weight: Float[np.ndarray, "frame 17"]
 
 
-def gather_evidence(
-    seen: Observations,
-    timelines: list[Timeline],
-    squares: Float[np.ndarray, "frame 3"],
-    camera: PinholeCamera,
-) -> Evidence:
-    """All of it at once, for short videos; see :class:`EvidenceSource`."""
-    source = EvidenceSource(seen, timelines, squares, camera)
-    return source.cut(range(len(source)))
-
-
 def _running_median(values: Float[np.ndarray, " frame"], width: int) -> Float[np.ndarray, " frame"]:
     padded = np.pad(values, width // 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)

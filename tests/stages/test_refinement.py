@@ -12,7 +12,7 @@ from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages import refinement
 from dtsvibe_cli.stages.estimation import Estimate, split_timelines
-from dtsvibe_cli.stages.evidence import BONES, Evidence, gather_evidence
+from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
 from dtsvibe_cli.stages.refinement import RefineSettings, refine
 
 NUM_FRAMES = 20
@@ -104,7 +104,8 @@ def evidence(truth: Estimate, landmarks: torch.Tensor) -> Evidence:
         flow=np.zeros((NUM_FRAMES, 2, 16, 16), np.float16),
         time_s=frames / 30,
     )
-    return gather_evidence(seen, split_timelines(seen), squares, CAMERA)
+    source = EvidenceSource(seen, split_timelines(seen), squares, CAMERA)
+    return source.cut(range(len(source)))
 
 
 @pytest.fixture(scope="module")
