@@ -12,7 +12,13 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    VideoReformatter,
+)
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -167,6 +173,8 @@ class _Encoding:
         self._time_base = stream.codec_context.time_base
         self._last_pts: int | None = None
         self._size_px = stream.width, stream.height
+        # one for all frames: setting up a conversion costs five times as much as doing it
+        self._reformatter = VideoReformatter()
 
     def write(self, rgb: UInt8[np.ndarray, "height width 3"], time_s: Fraction) -> None:
         """Encode a frame and the sound up to it."""
@@ -177,8 +185,10 @@ class _Encoding:
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts
-        padded = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(padded, format="rgb24").reformat(
+        if (width, height) != self._size_px:
+            rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._reformatter.reformat(
+            VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24"),
             format="yuv420p",
             src_colorspace=Colorspace.ITU709,
             dst_colorspace=Colorspace.ITU709,
