@@ -151,7 +151,7 @@ def estimate_video(
     tracks = observer.tracks()
     stitched = who_is_who(tracks, time_s, max_people)
     people = people_of(tracks, stitched, track_id)
-    del tracks, observer
+    num_people = len(people)
     if camera.source == "default":
         _LOG.info(
             "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
@@ -160,11 +160,13 @@ def estimate_video(
         )
     settings = MotionSettings(window_stride=stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
-    progress("move", 0, len(people))
+    progress("move", 0, num_people)
+    making = make_motions(people, network, body, camera, settings, chosen, watch)
+    del tracks, observer, people  # not needed beside what is made of it
     with watch("motion"):
-        for each in make_motions(people, network, body, camera, settings, chosen, watch):
+        for each in making:
             made.append(each)
-            progress("move", len(made), len(people))
+            progress("move", len(made), num_people)
     motion = VideoMotion(
         video=video,
         camera=camera,
