@@ -67,13 +67,18 @@ class TorchFlow:
         now: UInt8[np.ndarray, "crop side side 3"],
     ) -> Float[np.ndarray, "crop 2 side side"]:
         """Motion into ``now`` at each of its pixels, in units of the side."""
+        return self.of_tensors(torch.from_numpy(before), torch.from_numpy(now)).cpu().numpy()
 
-        def tensor(rgb: UInt8[np.ndarray, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
-            return torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float() / 255
+    @torch.inference_mode()
+    def of_tensors(
+        self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+    ) -> Float[Tensor, "crop 2 side side"]:
+        """The same, from crops on a device to flow there."""
 
-        with torch.inference_mode():
-            flow = estimate_flow(tensor(before), tensor(now))
-        return flow.cpu().numpy()
+        def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
+            return rgb.to(self._device).permute(0, 3, 1, 2).float() / 255
+
+        return estimate_flow(tensor(before), tensor(now))
 
 
 def estimate_flow(
