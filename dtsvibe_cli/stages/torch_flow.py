@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dtsvibe_cli.models.replay import Replayed
+
 COARSEST_PX: Final = 8
 """Side below which the pyramid does not go."""
 
@@ -60,6 +62,8 @@ class TorchFlow:
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
+        # thousands of small kernels: as a CUDA graph most of the time between them is saved
+        self._estimate = Replayed(_flow_of_pictures)
 
     def __call__(
         self,
@@ -74,11 +78,19 @@ class TorchFlow:
         self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
     ) -> Float[Tensor, "crop 2 side side"]:
         """The same, from crops on a device to flow there."""
+        pictures = before.to(self._device), now.to(self._device)
+        if not pictures[0].is_cuda:
+            return _flow_of_pictures(*pictures)[0]
+        return self._estimate(*pictures)[0]
 
-        def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
-            return rgb.to(self._device).permute(0, 3, 1, 2).float() / 255
 
-        return estimate_flow(tensor(before), tensor(now))
+def _flow_of_pictures(
+    before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+) -> tuple[Float[Tensor, "crop 2 side side"]]:
+    def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
+        return rgb.permute(0, 3, 1, 2).float() / 255
+
+    return (estimate_flow(tensor(before), tensor(now)),)
 
 
 def estimate_flow(

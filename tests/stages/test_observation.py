@@ -310,6 +310,16 @@ def test_a_gpus_way_sees_the_same(
         assert np.median(np.abs(same.flow[:] - flow)) < 1e-3
 
 
+@pytest.mark.gpu
+def test_cuda_sees_the_same(pose_network: BlazePoseLandmarks) -> None:
+    """All of the GPU's ways at once: its crops, batches, half precision and CUDA graphs."""
+    plain = watched(pose_network)
+    other = watched(load_blazepose("cuda"), device="cuda", batch_frames=2)
+    for track_id, seen in plain.items():
+        apart = np.linalg.norm(other[track_id].landmarks_px - seen.landmarks_px, axis=-1)
+        assert np.median(apart) < 1
+
+
 def test_pictures_are_forgotten(observer: Observer) -> None:
     """Memory must not grow with the length of a video but for some numbers a frame."""
     alive: list[weakref.ref[Frame]] = []
