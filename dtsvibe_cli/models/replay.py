@@ -6,6 +6,7 @@ time, so inputs are copied in and results out, and it is bound to the inputs' sh
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,7 +16,7 @@ from torch import Tensor
 
 _LOG = logging.getLogger(__name__)
 
-BATCH_SIZES: Final = (1, 2, 4, 8, 16)
+BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches are filled up to one of these, larger ones are cut: few shapes, so few graphs."""
 
 CAPTURE_FROM: Final = 3
@@ -28,6 +29,8 @@ Function = Callable[..., tuple[Tensor, ...]]
 """Of tensors; the first axis of each argument and each result is the batch, its rows independent.
 
 It must be free of choices that depend on values, and of copies from the CPU."""
+
+_CAPTURING: Final = threading.Lock()
 
 _Shape = tuple[tuple[torch.Size, torch.dtype], ...]
 
@@ -80,9 +83,10 @@ class _Graph:
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
         self._inputs = [values.clone() for values in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        # what the other threads do meanwhile (detection, decoding) must not spoil the capture
+        # what another thread computes meanwhile must not spoil the capture; captures take turns,
+        # since torch has one stream for them
         capture = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
-        with torch.cuda.device(inputs[0].device), capture:
+        with _CAPTURING, torch.cuda.device(inputs[0].device), capture:
             self._results = function(*self._inputs)
 
     @torch.inference_mode()

@@ -59,15 +59,16 @@ class DeviceFrame:
     def cut(self, crops_cxcysa: Sequence[Crop], side: int) -> UInt8[Tensor, "crop side side 3"]:
         """See :class:`OpenFrame`."""
         if self._pixels is None:
-            self._pixels = self._upload()
+            self._pixels = _upload(self._rgb, self._device)
         return cut_batch(self._pixels, np.stack(crops_cxcysa), side)
 
-    def _upload(self) -> UInt8[Tensor, "height width 3"]:
-        # only from pinned memory the copy runs beside what the GPU computes
-        on_gpu = self._device.startswith("cuda")
-        staged = torch.empty(self._rgb.shape, dtype=torch.uint8, pin_memory=on_gpu)
-        staged.numpy()[:] = self._rgb
-        return staged.to(self._device, non_blocking=True)
+
+def _upload(values: np.ndarray, device: torch.device | str) -> Tensor:
+    """A copy on the device; nobody waits for it: from pinned memory it runs beside computing."""
+    dtype = torch.uint8 if values.dtype == np.uint8 else torch.float32
+    staged = torch.empty(values.shape, dtype=dtype, pin_memory=torch.device(device).type == "cuda")
+    staged.numpy()[:] = values
+    return staged.to(device, non_blocking=True)
 
 
 def cut(
@@ -100,7 +101,7 @@ def cut_batch(
     turns = np.stack([turn(float(angle)) for angle in crops_cxcysa[:, 3]]) * scales
     maps = np.concatenate([turns, crops_cxcysa[:, :2, None]], 2) / [[width / 2], [height / 2]]
     maps[:, :, 2] -= 1
-    theta = torch.from_numpy(maps.astype(np.float32)).to(rgb.device)
+    theta = _upload(maps, rgb.device)
     grid = F.affine_grid(theta, [len(theta), 3, side, side], align_corners=False)
     frame = rgb.permute(2, 0, 1)[None].float()
     crops = F.grid_sample(

@@ -38,8 +38,8 @@ KEPT_FLOW_SIDE: Final = 32
 SECOND_LOOK_FROM: Final = 0.05
 """Crossing score (see :func:`_crossing`) from which a person is looked at again."""
 
-GPU_BATCH_FRAMES: Final = 8
-"""Frames that a GPU looks at together."""
+GPU_BATCH_FRAMES: Final = 16
+"""Frames that a GPU looks at together: flow alone is thousands of small kernels, however many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +152,8 @@ class Observer:
         ]
 
     def _observe(self, sights: Sequence[_Sight]) -> None:
+        flows = self._flows(sights)  # first: a GPU computes it while crops are prepared
         poses = self._known_poses(sights)
-        flows = self._flows(sights)
         self._run_backbones(sights, flows)
         if self._flow_side > KEPT_FLOW_SIDE:
             flows = flow_stage.shrink(flows, KEPT_FLOW_SIDE)

@@ -34,7 +34,7 @@ def read_poses(
         seen = network(as_input(pictures.flip(2) if mirrored else pictures, device))
         # one tensor: each one that is fetched waits for the GPU
         parts = seen.landmarks_px, seen.world_m, seen.visibility[..., None]
-        numbers = torch.cat(parts, -1).double().cpu().numpy()
+        numbers = torch.cat(parts, -1).cpu().double().numpy()
     if mirrored:
         # as in the picture: left is left again, in pixels from the other edge
         numbers = numbers[:, list(BLAZEPOSE33_MIRROR)] * [-1, 1, -1, 1, 1, 1]

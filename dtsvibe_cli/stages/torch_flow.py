@@ -243,22 +243,20 @@ def _solve(
     a, b = xx + tied, yy + tied
     scale = 1 / (a * b - xy * xy)
     a, b, c = a * scale, b * scale, xy * scale
-    constant = tied * back + torch.cat([x_difference, y_difference], 1)
+    constant = -(tied * back + torch.cat([x_difference, y_difference], 1))
+    own, other = torch.cat([b, a], 1), -torch.cat([c, c], 1)
     before, pace = step, 1.0
     for k in range(ITERATIONS):
+        # few operations, each of which does much: on a GPU starting them is what takes time
         around = F.pad(back + step, (1, 1, 1, 1), mode="replicate")
-        pull = (
-            right * around[:, :, 1:-1, 2:]
-            + left * around[:, :, 1:-1, :-2]
-            + lower * around[:, :, 2:, 1:-1]
-            + upper * around[:, :, :-2, 1:-1]
-            - constant
-        )
-        px, py = pull[:, :1], pull[:, 1:]
-        plain = torch.cat([b * px - c * py, a * py - c * px], 1)
+        pull = torch.addcmul(constant, right, around[:, :, 1:-1, 2:])
+        pull = torch.addcmul(pull, left, around[:, :, 1:-1, :-2])
+        pull = torch.addcmul(pull, lower, around[:, :, 2:, 1:-1])
+        pull = torch.addcmul(pull, upper, around[:, :, :-2, 1:-1])
+        plain = torch.addcmul(own * pull, other, pull.flip(1))
         if k:
             pace = 1 / (1 - SPECTRAL_RADIUS**2 * pace / (2 if k == 1 else 4))
-        before, step = step, before + pace * (plain - before)
+        before, step = step, torch.lerp(before, plain, pace)
     return step
 
 

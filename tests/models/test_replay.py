@@ -20,7 +20,16 @@ class Remembering:
 
 @pytest.mark.parametrize(
     ("num", "sizes"),
-    [(1, [1]), (2, [2]), (3, [4]), (5, [8]), (16, [16]), (17, [16, 1]), (39, [16, 16, 8])],
+    [
+        (1, [1]),
+        (2, [2]),
+        (3, [4]),
+        (5, [8]),
+        (17, [32]),
+        (32, [32]),
+        (33, [32, 1]),
+        (70, [32, 32, 8]),
+    ],
 )
 def test_batches_come_in_a_few_sizes(num: int, sizes: list[int]) -> None:
     function = Remembering()
