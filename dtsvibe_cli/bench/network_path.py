@@ -56,7 +56,7 @@ class NetworkPath:
     upload_bytes: int
     """Of a frame that goes to the GPU; 0 where there is none."""
     peak_device_memory_mib: float | None = None
-    """Held by tensors on the GPU."""
+    """Reserved on the GPU: tensors, and what CUDA graphs compute in."""
     utilisation_percent: float | None = None
     """Of the GPU, as its driver tells; None without pynvml."""
 
@@ -182,6 +182,6 @@ def measure_network_path(
         stages={name: took / sum(in_stages.values()) for name, took in in_stages.items()},
         floor=floor_of_network_path(device),
         upload_bytes=frames[0].frame.rgb.nbytes if on_cuda else 0,
-        peak_device_memory_mib=torch.cuda.max_memory_allocated(device) / _MIB if on_cuda else None,
+        peak_device_memory_mib=torch.cuda.max_memory_reserved(device) / _MIB if on_cuda else None,
         utilisation_percent=utilisation.percent,
     )
