@@ -300,7 +300,8 @@ def run(
         )
         written = [paths.motion, paths.vibe, paths.report]
         save_results(motion, paths.motion)
-        vertices = partial(vertices_of, body) if verts else None
+        mesher = _on_gpu(body, estimate.get("device", "auto"))
+        vertices = partial(vertices_of, mesher) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
         if drawer is not None and motion.people:
             watch = Stopwatch()
@@ -308,7 +309,7 @@ def run(
                 opened = drawer()
                 draw_video(
                     motion,
-                    body,
+                    mesher,
                     paths.overlay,
                     options=options,
                     renderer=opened,
@@ -338,6 +339,12 @@ def _load_motion_model(weights: str | Path | MotionModel, device: str) -> Motion
 
 def _load_body(body_model: Path | BodyModel | None) -> BodyModel:
     return body_model if isinstance(body_model, BodyModel) else load_body_model(body_model)
+
+
+def _on_gpu(body: BodyModel, device: str) -> BodyModel:
+    """The body that meshes are made with: where the networks are, when that is a GPU."""
+    chosen = choose_device(device)
+    return body.to(chosen) if chosen.startswith("cuda") else body
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
