@@ -120,7 +120,13 @@ def estimate_video(
             frames = stages.ahead(
                 watch.timed_iterator(
                     "decode",
-                    read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate),
+                    read_frames(
+                        source,
+                        start_s=start_s,
+                        end_s=end_s,
+                        frame_rate=frame_rate,
+                        device=chosen,
+                    ),
                 ),
                 queue_size=2,
             )
@@ -252,6 +258,7 @@ def run(
     show_ids: bool = False,
     max_width_px: int = 1920,
     body_model: Path | BodyModel | None = None,
+    device: str = "auto",
     end_s: float | None = None,
     **estimate: Any,
 ) -> RunResult:
@@ -272,6 +279,7 @@ def run(
         show_ids: Write numbers over heads.
         max_width_px: Shrink wider videos.
         body_model: Official SMPL file, or a loaded body; None for the built-in free body.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         end_s: Leave out what comes after; for a webcam how long to record, seconds.
         **estimate: The other keywords of :func:`estimate_video`.
 
@@ -296,11 +304,17 @@ def run(
         body = _load_body(body_model)
         drawer = stack.enter_context(opening_renderer(renderer)) if render else None
         motion, report = estimate_video(
-            source, body_model=body, end_s=end_s, on_progress=on_progress, **estimate
+            source,
+            body_model=body,
+            device=device,
+            end_s=end_s,
+            on_progress=on_progress,
+            **estimate,
         )
         written = [paths.motion, paths.vibe, paths.report]
         save_results(motion, paths.motion)
-        mesher = _on_gpu(body, estimate.get("device", "auto"))
+        chosen = choose_device(device)
+        mesher = body.to(chosen) if chosen.startswith("cuda") else body
         vertices = partial(vertices_of, mesher) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
         if drawer is not None and motion.people:
@@ -313,6 +327,7 @@ def run(
                     paths.overlay,
                     options=options,
                     renderer=opened,
+                    device=chosen,
                     on_frame=lambda done: progress("draw", done, len(motion.time_s)),
                     watch=watch,
                 )
@@ -339,12 +354,6 @@ def _load_motion_model(weights: str | Path | MotionModel, device: str) -> Motion
 
 def _load_body(body_model: Path | BodyModel | None) -> BodyModel:
     return body_model if isinstance(body_model, BodyModel) else load_body_model(body_model)
-
-
-def _on_gpu(body: BodyModel, device: str) -> BodyModel:
-    """The body that meshes are made with: where the networks are, when that is a GPU."""
-    chosen = choose_device(device)
-    return body.to(chosen) if chosen.startswith("cuda") else body
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
