@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 
+from dtsvibe_cli.allocation import give_large_arrays_back
 from dtsvibe_cli.datatypes import VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
@@ -296,6 +297,7 @@ def run(
         max_width_px=max_width_px,
     )
     check_renderer(renderer)
+    give_large_arrays_back()
     progress = on_progress or _silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
