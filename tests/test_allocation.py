@@ -26,7 +26,10 @@ print((psutil.Process().memory_info().rss - before) >> 20)
 
 def _held_mib(told: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", _HELD_AFTER_FREEING, told], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _HELD_AFTER_FREEING, told],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(done.stdout)
 
