@@ -4,6 +4,7 @@ The rows are in :mod:`~dtsvibe_cli.training.ablation_plan`, what is said of them
 :mod:`~dtsvibe_cli.training.ablation_tables`.
 """
 
+import csv
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from dtsvibe_cli.training.ablation_plan import VARIANTS, Variant, open_plan, sta
 from dtsvibe_cli.training.ablation_tables import TrainedRow, describe
 from dtsvibe_cli.training.config import TrainConfig
 from dtsvibe_cli.training.held_out import evaluate_motion
+from dtsvibe_cli.training.logs import LOG
 from dtsvibe_cli.training.motion_bank import load_bank
 from dtsvibe_cli.training.run import train
 from dtsvibe_cli.weights import read_tensors
@@ -195,7 +197,7 @@ class _Run:
                 on_progress=lambda _, done, __: self.show(bar, before + done, self._config.steps),
             )
         self.show(bar, before + config.steps, self._config.steps)
-        return float(_about(folder)["minutes"])
+        return _minutes(folder)
 
     def _measure_clips(self, out: Path, weights: Path) -> Evaluation | None:
         if self._clips is None:
@@ -216,6 +218,13 @@ def _about(folder: Path) -> dict[str, Any]:
     """What the finished network of a stage says of its training."""
     about: dict[str, Any] = read_tensors(folder / WEIGHTS)[1]["about"]
     return about
+
+
+def _minutes(folder: Path) -> float:
+    """How long a finished stage was trained, by the last row of its log."""
+    with (folder / LOG).open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return float(last["minutes"])
 
 
 def _is_finished(folder: Path, config: TrainConfig) -> bool:

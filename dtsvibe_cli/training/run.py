@@ -100,7 +100,6 @@ def train(
         about = {
             "config": chosen.to_dict(),
             "steps": trainer.step,
-            "minutes": round(trainer.minutes, 1),
             "data": say_data(motion, data),
         }
         return save_network(trainer.averaged_network().cpu(), out / "network.safetensors", about)

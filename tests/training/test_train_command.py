@@ -101,6 +101,15 @@ def test_motion_files_become_a_network_that_can_be_loaded(
     assert "mocap.cs.cmu.edu" in about["data"]
 
 
+def test_a_run_again_gives_the_same_file(motion: Path, config: Path, tmp_path: Path) -> None:
+    """Byte for byte: a checksum is enough to see that somebody's weights come from a command."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out in (first, second):
+        assert train(motion, out, "--config", config).exit_code == 0
+    network = "network.safetensors"
+    assert (first / network).read_bytes() == (second / network).read_bytes()
+
+
 def test_a_run_is_not_overwritten_but_resumed(motion: Path, config: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(motion, out, "--config", config, "--steps", 1).exit_code == 0
