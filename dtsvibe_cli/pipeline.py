@@ -23,7 +23,7 @@ from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
 from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
 from dtsvibe_cli.smpl import BodyModel, vertices_of
-from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
@@ -220,6 +220,7 @@ def render_video(
         max_width_px=max_width_px,
     )
     body = _load_body(body_model)
+    check_made_with(body, motion.meta, "The result")
     progress = on_progress or _silent
     with opened_renderer(renderer) as drawer:
         draw_video(

@@ -20,7 +20,7 @@ from dtsvibe_cli import estimate_video, load_results, pipeline, render_video, ru
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.datatypes import Detections, Frame, PersonMotion, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import ConfigError, VideoError
+from dtsvibe_cli.errors import BodyModelError, ConfigError, VideoError
 from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
 from dtsvibe_cli.models.checkpoint import load_network, save_network
 from dtsvibe_cli.models.config import PAPER, TINY, ModelConfig
@@ -620,6 +620,9 @@ def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> No
     drawer = Counting()
     render_video(motion, tmp_path / "own.mp4", body_model=body, renderer=drawer)
     assert drawer.num_vertices == {len(body.v_template)}
+    with pytest.raises(BodyModelError, match="with the body model 'small', not with .*: give the"):
+        render_video(motion, tmp_path / "other.mp4", renderer=drawer)
+    assert not (tmp_path / "other.mp4").exists()
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -17,7 +17,7 @@ import torch
 from dtsvibe_cli import __version__
 from dtsvibe_cli.datatypes import PinholeCamera, VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import BodyModelError, ConfigError, DataError
+from dtsvibe_cli.errors import ConfigError, DataError
 from dtsvibe_cli.evaluation.frame_errors import FrameErrors, usual_step
 from dtsvibe_cli.evaluation.ground_truth import GroundTruth, TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.joint_sets import JointSet, load_regressor
@@ -29,7 +29,7 @@ from dtsvibe_cli.evaluation.truth_boxes import TrueBoxDetector, TrueBoxTracker, 
 from dtsvibe_cli.pipeline import estimate_video
 from dtsvibe_cli.results import load_results, save_results
 from dtsvibe_cli.run_folder import folder_to_write
-from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import make_detector
 
 _LOG = logging.getLogger(__name__)
@@ -264,13 +264,7 @@ class _Run:
         self._rates |= {f"{float(motion.video.frame_rate) / step:.4g}" for step in steps}
         if motion.camera.source == "default":
             self._guessed_focal += 1
-        made_with = motion.meta.get("body_model", {}).get("sha256")
-        if made_with is not None and made_with != self._ruler.body.sha256:
-            name = motion.meta["body_model"].get("name")
-            raise BodyModelError(
-                f"The result of {sequence.name} was made with the body model {name!r}, and is "
-                f"measured with {self._ruler.body.name!r}: give the same --body-model."
-            )
+        check_made_with(self._ruler.body, motion.meta, f"The result of {sequence.name}")
 
     def _evaluation(self, truth: GroundTruth, errors: list[FrameErrors]) -> Evaluation:
         joints = self._joint_set
