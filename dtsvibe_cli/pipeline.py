@@ -317,6 +317,8 @@ def run(
             written.insert(0, paths.overlay)
             seconds = added(report.seconds, watch.seconds)
             report = replace(report, seconds=seconds, renderer=opened.name)
+        elif drawer is not None:  # an overlay of an earlier run would show other people
+            paths.overlay.unlink(missing_ok=True)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))

@@ -482,6 +482,15 @@ def test_a_video_without_people_is_no_error(
     assert (report["num_frames"], report["people"]) == (30, [])
 
 
+def test_nobody_leaves_no_overlay_of_an_earlier_run(
+    nobody: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    earlier = ResultPaths.of(tmp_path, nobody).overlay
+    earlier.write_text("somebody")
+    assert dtsvibe(nobody, tmp_path, "--end", 0.1, "--overwrite").exit_code == 0
+    assert not earlier.exists()
+
+
 def test_a_single_frame_is_a_video(
     one_frame: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
 ) -> None:
