@@ -551,6 +551,7 @@ def test_webcam_without_pictures_is_an_error(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_webcam_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match="no camera 4242"):
-        record_webcam(4242, tmp_path / "cam.mp4")
+def test_missing_webcam_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(VideoError, match="no camera 63"):
+        record_webcam(63, tmp_path / "cam.mp4")
+    assert capfd.readouterr() == ("", "")
