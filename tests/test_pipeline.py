@@ -629,7 +629,7 @@ def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> No
     drawer = Counting()
     render_video(motion, tmp_path / "own.mp4", body_model=body, renderer=drawer)
     assert drawer.num_vertices == {len(body.v_template)}
-    with pytest.raises(BodyModelError, match="with the body model 'small', not with .*: give the"):
+    with pytest.raises(BodyModelError, match=r"model 'small', not with .*: give the"):
         render_video(motion, tmp_path / "other.mp4", renderer=drawer)
     assert not (tmp_path / "other.mp4").exists()
 
