@@ -194,6 +194,8 @@ class _Run:
         if not errors:
             named = f" named {', '.join(patterns)}" if patterns else ""
             raise DataError(f"The data set has no sequence{named} with a person in it.")
+        if not self._meta:
+            raise DataError(f"{self._results} holds no result of this data set: {self._remarks[0]}")
         if not any((one.found & one.scored).any() for one in errors):
             raise DataError(
                 "The results and the truth have no frame in common: nobody was found where the "
