@@ -19,6 +19,7 @@ from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.cameras import choose_camera
 from dtsvibe_cli.models.blazepose import load_blazepose
 from dtsvibe_cli.models.checkpoint import load_network
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
 from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
@@ -39,9 +40,6 @@ from dtsvibe_cli.stages.windows import choose_stride
 from dtsvibe_cli.streaming import Stages, shared_cores
 from dtsvibe_cli.timing import Stopwatch, added
 from dtsvibe_cli.video import probe, read_frames
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -110,7 +108,7 @@ def estimate_video(
     Raises:
         DtsVibeError: Whatever a user can mend: the input, the weights, the body model, an option.
     """
-    progress = on_progress or _silent
+    progress = on_progress or silent
     watch = Stopwatch()
     chosen = choose_device(device)
     with Stages() as stages, shared_cores(_BUSY_THREADS):
@@ -221,7 +219,7 @@ def render_video(
     )
     body = _load_body(body_model)
     check_made_with(body, motion.meta, "The result")
-    progress = on_progress or _silent
+    progress = on_progress or silent
     with opened_renderer(renderer) as drawer:
         draw_video(
             motion,
@@ -287,7 +285,7 @@ def run(
         max_width_px=max_width_px,
     )
     check_renderer(renderer)
-    progress = on_progress or _silent
+    progress = on_progress or silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
         if str(source).startswith("webcam:"):
@@ -322,10 +320,6 @@ def run(
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))
-
-
-def _silent(stage: str, done: int, total: int | None) -> None:
-    """Show nothing."""
 
 
 def _load_motion_model(weights: str | Path | MotionModel, device: str) -> MotionModel:

@@ -4,7 +4,7 @@ import logging
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from fractions import Fraction
@@ -27,14 +27,13 @@ from dtsvibe_cli.evaluation.readers import open_truth
 from dtsvibe_cli.evaluation.summary import all_tables
 from dtsvibe_cli.evaluation.truth_boxes import TrueBoxDetector, TrueBoxTracker, known_boxes
 from dtsvibe_cli.pipeline import estimate_video
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.results import load_results, save_results
 from dtsvibe_cli.run_folder import folder_to_write
 from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import make_detector
 
 _LOG = logging.getLogger(__name__)
-
-OnProgress = Callable[[str, int, int | None], None]
 
 BOXES: Final = ("tracked", "truth")
 JOINTS: Final = ("auto", "smpl", "lsp14")
@@ -173,7 +172,7 @@ class _Run:
     ) -> None:
         self._protocol, self._ruler = protocol, ruler
         self._results, self._out, self._overwrite = results, out, overwrite
-        self._progress = on_progress or (lambda stage, done, total: None)
+        self._progress = on_progress or silent
         self._estimate = estimate
         self._joint_set: JointSet | None = None
         self._meta: list[dict[str, Any]] = []

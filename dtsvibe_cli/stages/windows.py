@@ -120,15 +120,3 @@ def project_in_blocks(
 ) -> Float[Tensor, "frame 24 3 3"]:
     """The rotation nearest to each matrix; what the projection needs beside is for few frames."""
     return torch.cat([project_to_rotmat(part) for part in matrix.split(block)])
-
-
-def stitch(
-    theta: Theta,
-    windows: Windows,
-    num_frames: int,
-    seen: Bool[Tensor, " frame"],
-) -> Stitched:
-    """Blend overlapping windows; betas: the median over frames in which the person was ``seen``."""
-    stitcher = Stitcher(num_frames, seen)
-    stitcher.add(theta, windows)
-    return stitcher.result()
