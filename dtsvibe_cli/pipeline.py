@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 
+from dtsvibe_cli.allocation import give_large_arrays_back
 from dtsvibe_cli.datatypes import VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
@@ -118,7 +119,13 @@ def estimate_video(
             frames = stages.ahead(
                 watch.timed_iterator(
                     "decode",
-                    read_frames(source, start_s=start_s, end_s=end_s, frame_rate=frame_rate),
+                    read_frames(
+                        source,
+                        start_s=start_s,
+                        end_s=end_s,
+                        frame_rate=frame_rate,
+                        device=chosen,
+                    ),
                 ),
                 queue_size=2,
             )
@@ -149,7 +156,7 @@ def estimate_video(
     tracks = observer.tracks()
     stitched = who_is_who(tracks, time_s, max_people)
     people = people_of(tracks, stitched, track_id)
-    del tracks, observer
+    num_people = len(people)
     if camera.source == "default":
         _LOG.info(
             "Nothing says the focal length: %.0f px is assumed, a usual lens. Distances scale "
@@ -158,11 +165,13 @@ def estimate_video(
         )
     settings = MotionSettings(window_stride=stride, refine=refine, smooth_s=smooth_s)
     made: list[MadeMotion] = []
-    progress("move", 0, len(people))
+    progress("move", 0, num_people)
+    making = make_motions(people, network, body, camera, settings, chosen, watch)
+    del tracks, observer, people  # not needed beside what is made of it
     with watch("motion"):
-        for each in make_motions(people, network, body, camera, settings, chosen, watch):
+        for each in making:
             made.append(each)
-            progress("move", len(made), len(people))
+            progress("move", len(made), num_people)
     motion = VideoMotion(
         video=video,
         camera=camera,
@@ -249,6 +258,7 @@ def run(
     show_ids: bool = False,
     max_width_px: int = 1920,
     body_model: Path | BodyModel | None = None,
+    device: str = "auto",
     end_s: float | None = None,
     **estimate: Any,
 ) -> RunResult:
@@ -269,6 +279,7 @@ def run(
         show_ids: Write numbers over heads.
         max_width_px: Shrink wider videos.
         body_model: Official SMPL file, or a loaded body; None for the built-in free body.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         end_s: Leave out what comes after; for a webcam how long to record, seconds.
         **estimate: The other keywords of :func:`estimate_video`.
 
@@ -285,6 +296,7 @@ def run(
         max_width_px=max_width_px,
     )
     check_renderer(renderer)
+    give_large_arrays_back()
     progress = on_progress or silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
@@ -293,11 +305,18 @@ def run(
         body = _load_body(body_model)
         drawer = stack.enter_context(opening_renderer(renderer)) if render else None
         motion, report = estimate_video(
-            source, body_model=body, end_s=end_s, on_progress=on_progress, **estimate
+            source,
+            body_model=body,
+            device=device,
+            end_s=end_s,
+            on_progress=on_progress,
+            **estimate,
         )
         written = [paths.motion, paths.vibe, paths.report]
         save_results(motion, paths.motion)
-        vertices = partial(vertices_of, body) if verts else None
+        chosen = choose_device(device)
+        mesher = body.to(chosen) if chosen.startswith("cuda") else body
+        vertices = partial(vertices_of, mesher) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
         if drawer is not None and motion.people:
             watch = Stopwatch()
@@ -305,10 +324,11 @@ def run(
                 opened = drawer()
                 draw_video(
                     motion,
-                    body,
+                    mesher,
                     paths.overlay,
                     options=options,
                     renderer=opened,
+                    device=chosen,
                     on_frame=lambda done: progress("draw", done, len(motion.time_s)),
                     watch=watch,
                 )

@@ -85,9 +85,9 @@ def _person_report(made: MadeMotion) -> PersonReport:
         frames=(int(track.frame_index[0]), int(track.frame_index[-1])),
         num_frames=len(track.frame_index),
         num_filled_frames=int((~made.person.observed).sum()),
-        swapped_landmarks=made.swapped_landmarks,
-        swapped_keypoints=made.swapped_keypoints,
-        swapped_limbs=made.swapped_limbs,
+        swapped_landmarks=made.swapped.landmarks,
+        swapped_keypoints=made.swapped.keypoints,
+        swapped_limbs=made.swapped.limbs,
     )
 
 

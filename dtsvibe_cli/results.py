@@ -222,7 +222,7 @@ class _PortablePickler(pickle.Pickler):
         if not isinstance(value, np.ndarray):
             return NotImplemented
         # a bytearray, for arrays over bytes would come back read-only
-        return np.ndarray, (value.shape, value.dtype.str, bytearray(value.tobytes()))
+        return np.ndarray, (value.shape, value.dtype.str, bytearray(np.ascontiguousarray(value)))
 
 
 def _vibe_person(
@@ -244,7 +244,7 @@ def _vibe_person(
     }
     if vertices is not None:
         fields["verts"] = vertices(centered)
-    fields = {name: array.astype(np.float32) for name, array in fields.items()}
+    fields = {name: array.astype(np.float32, copy=False) for name, array in fields.items()}
     return fields | {"frame_ids": person.track.frame_index.astype(np.int64)}
 
 
@@ -265,9 +265,12 @@ def _rotvecs(smpl: SmplParams) -> Float[np.ndarray, "frame 72"]:
 
     from dtsvibe_cli.geometry.rotations import rotmat_to_rotvec
 
-    rotmat = np.concatenate([smpl.global_orient[:, None], smpl.body_pose], axis=1)
-    parts = [rotmat_to_rotvec(part) for part in torch.from_numpy(rotmat).split(1024)]
-    return np.asarray(torch.cat(parts).flatten(1).numpy())
+    rotvecs = np.empty((len(smpl.body_pose), 72), np.float32)
+    for start in range(0, len(rotvecs), 1024):
+        some = slice(start, start + 1024)
+        rotmat = np.concatenate([smpl.global_orient[some, None], smpl.body_pose[some]], axis=1)
+        rotvecs[some] = rotmat_to_rotvec(torch.from_numpy(rotmat)).flatten(1).numpy()
+    return rotvecs
 
 
 def _spin49(joints: Float[np.ndarray, "frame 24 axis"]) -> Float[np.ndarray, "frame 49 axis"]:

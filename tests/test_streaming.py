@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dtsvibe_cli.streaming import QUEUE_SIZE, Stages, run_in_threads, shared_cores
+from dtsvibe_cli.streaming import QUEUE_SIZE, Stages, map_in_threads, shared_cores
 
 
 def counting(limit: int, made: list[int]) -> Iterator[int]:
@@ -121,23 +121,22 @@ def test_an_endless_source_that_is_asked_by_a_stopped_stage_lets_go() -> None:
         asked.set()
 
 
-def test_all_items_are_worked_on() -> None:
-    done: list[int] = []
-    run_in_threads(done.append, range(50), most=3)
-    assert sorted(done) == list(range(50))
+def test_results_come_in_order() -> None:
+    assert list(map_in_threads(lambda item: -item, range(50), most=3)) == [-k for k in range(50)]
 
 
 def test_an_error_ends_the_work() -> None:
     done: list[int] = []
 
     def work(item: int) -> None:
+        assert torch.get_num_threads() == 1
         if item == 3:
             raise ValueError("the third")
         time.sleep(0.002)
         done.append(item)
 
     with pytest.raises(ValueError, match="the third"):
-        run_in_threads(work, range(1000), most=2)
+        list(map_in_threads(work, range(1000), most=2))
     assert len(done) < 1000
 
 

@@ -55,7 +55,7 @@ class Measured:
     peak_memory_mib: float
     """Resident, with child processes."""
     peak_device_memory_mib: float | None = None
-    """Held by tensors on the GPU."""
+    """Reserved on the GPU: tensors, and what CUDA graphs compute in."""
 
     @property
     def frames_per_second(self) -> float:

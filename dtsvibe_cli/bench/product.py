@@ -63,7 +63,7 @@ def measure_product(
     total_s: float | None = seconds
     device_mib = None
     if on_cuda:
-        device_mib = torch.cuda.max_memory_allocated(device) / _MIB
+        device_mib = torch.cuda.max_memory_reserved(device) / _MIB
         stages, total_s = _synchronised(run, device), None
     return Measured(
         way="dtsvibe",

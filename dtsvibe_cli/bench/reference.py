@@ -38,7 +38,7 @@ from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.results import load_results
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
-from dtsvibe_cli.stages.observation import cut
+from dtsvibe_cli.stages.crops import cut
 from dtsvibe_cli.stages.overlay import OverlayOptions, panel_size
 from dtsvibe_cli.timing import Stage, recorded_stages, staged_items
 from dtsvibe_cli.video import VideoWriter, read_frames

@@ -10,6 +10,7 @@ from dtsvibe_cli import __version__
 from dtsvibe_cli.bench.comparison import Contestant, available_cores
 from dtsvibe_cli.bench.growth import Growth, GrowthPoint, increase
 from dtsvibe_cli.bench.measured import Measured
+from dtsvibe_cli.bench.network_path import NetworkPath
 from dtsvibe_cli.datatypes import VideoInfo
 from dtsvibe_cli.errors import RenderError
 from dtsvibe_cli.stages.rendering import RendererName, make_renderer
@@ -24,6 +25,8 @@ class BenchReport:
     video: VideoInfo
     contestants: tuple[Contestant, ...]
     """dtsvibe with its default device and renderer first."""
+    network_paths: tuple[NetworkPath, ...]
+    """Crops to parameters alone, on each device."""
     growth: tuple[tuple[Growth, tuple[GrowthPoint, ...]], ...]
     machine: dict[str, Any]
     unmeasured: tuple[str, ...]
@@ -71,6 +74,7 @@ class BenchReport:
                 }
                 for each in self.contestants
             ],
+            "network_path": [path.to_json() for path in self.network_paths],
             "growth": {
                 growth.kind: [{"value": p.value, **p.run.to_json()} for p in points]
                 for growth, points in self.growth

@@ -9,6 +9,7 @@ from typing import Any
 from dtsvibe_cli.bench.clip import ClipSpec, make_bench_clip
 from dtsvibe_cli.bench.comparison import compare
 from dtsvibe_cli.bench.growth import check_growth, measure_growth, parse_growth
+from dtsvibe_cli.bench.network_path import NetworkPath, measure_network_path
 from dtsvibe_cli.bench.picture import check_picture, draw_picture
 from dtsvibe_cli.bench.reference_networks import ReferenceName
 from dtsvibe_cli.bench.report import (
@@ -18,6 +19,7 @@ from dtsvibe_cli.bench.report import (
     present_devices,
     present_renderers,
 )
+from dtsvibe_cli.bench.worker import Worker
 from dtsvibe_cli.datatypes import VideoInfo
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import VideoError
@@ -83,12 +85,14 @@ def bench(
             rounds=rounds,
             **same,
         )
+        network_paths = [_network_path(clip, each, threads) for each in devices]
     first: dict[str, Any] = {"device": devices[0], "renderer": renderers[0], **same}
     points = [tuple(measure_growth(each, source, **first)) for each in varied]
     report = BenchReport(
         clip=str(source),
         video=video,
         contestants=tuple(contestants),
+        network_paths=tuple(network_paths),
         growth=tuple(zip(varied, points, strict=True)),
         machine=about_machine(threads),
         unmeasured=tuple(missing_devices()),
@@ -96,6 +100,12 @@ def bench(
     if picture is not None:
         draw_picture(report, picture)
     return report
+
+
+def _network_path(clip: Path, device: str, threads: int | None) -> NetworkPath:
+    """The network path on a device, in a process of its own."""
+    with Worker() as worker:
+        return worker.run(measure_network_path, clip, device=device, threads=threads)
 
 
 def _clip(source: Path | ClipSpec, folder: Path) -> tuple[Path, VideoInfo]:

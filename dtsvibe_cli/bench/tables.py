@@ -6,6 +6,7 @@ from rich.table import Table
 
 from dtsvibe_cli.bench.growth import Growth, GrowthPoint, increase
 from dtsvibe_cli.bench.measured import LABELS
+from dtsvibe_cli.bench.network_path import NetworkPath
 from dtsvibe_cli.bench.picture import label_of
 from dtsvibe_cli.bench.report import BenchReport
 
@@ -52,6 +53,29 @@ def stage_table(report: BenchReport) -> Table:
     return table
 
 
+def network_table(paths: Sequence[NetworkPath]) -> Table:
+    """The network path alone: one row a device."""
+    table = _table(
+        "Network path alone: from crops, people known, to SMPL parameters",
+        "",
+        *("people/frame", "frames/s", "GPU MiB", "GPU busy", "most time in"),
+        *("10⁹ multiply-adds/frame", "MB/frame"),
+    )
+    for path in paths:
+        memory, busy = path.peak_device_memory_mib, path.utilisation_percent
+        table.add_row(
+            path.device,
+            f"{path.people_per_frame:.1f}",
+            f"{path.frames_per_second:.0f}",
+            "" if memory is None else f"{memory:.0f}",
+            "" if busy is None else f"{busy:.0f} %",
+            f"{LABELS.get(path.bottleneck, path.bottleneck)} {path.stages[path.bottleneck]:.0%}",
+            f"{path.cost_a_frame.multiply_adds / 1e9:.2f}",
+            f"{path.cost_a_frame.bytes_moved / 1e6:.0f}",
+        )
+    return table
+
+
 def growth_table(growth: Growth, points: Sequence[GrowthPoint]) -> Table:
     """One row a value, and the last relative to the first."""
     unit = " (s)" if growth.kind == "length" else ""
@@ -94,6 +118,11 @@ def notes(report: BenchReport) -> list[str]:
             "for the whole clip. dtsvibe's contains loading. In their columns V-CNN is ResNet-50, "
             "and transformer the GRU with its regressor."
         )
+    told.append(
+        "The network path's multiply-adds and bytes are counted, not measured: convolutions and "
+        "matrix products, and what operations read and write when nothing is fused or cached. "
+        "OpenCV's flow (CPU) and the cutting of crops are not in them."
+    )
     if sum(main.stages.values()) > 1.001 * main.seconds:
         told.append("Stages overlap in threads: their sum is more than the time that passed.")
     return [*told, *(f"Not measured: {reason}." for reason in report.unmeasured)]

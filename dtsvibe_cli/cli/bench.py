@@ -156,11 +156,18 @@ def _show(report: "BenchReport") -> None:
     """The tables, on stdout."""
     from rich.console import Console
 
-    from dtsvibe_cli.bench.tables import growth_table, notes, speed_table, stage_table
+    from dtsvibe_cli.bench.tables import (
+        growth_table,
+        network_table,
+        notes,
+        speed_table,
+        stage_table,
+    )
 
     console = Console(width=None if Console().is_terminal else 120)
     console.print(speed_table(report))
     console.print(stage_table(report))
+    console.print(network_table(report.network_paths))
     for growth, points in report.growth:
         console.print(growth_table(growth, points))
     for note in notes(report):

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33
+from dtsvibe_cli.models.precision import convolve
 
 LANDMARK_FEATURES: Final = 33 * 2 + 33 + 33 * 3 + 17 * 3
 """Landmarks in the crop, their visibility, world landmarks, detector keypoints with score."""
@@ -187,8 +188,7 @@ class ResNet50Backbone(nn.Module):
         self, frames: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch feature"]:
         """Pooled feature of each crop, RGB from 0 to 1."""
-        features: Tensor = self.cnn((frames - self.mean) / self.deviation)
-        return features
+        return convolve(self.cnn, (frames - self.mean) / self.deviation)
 
     def forward(
         self, features: Float[Tensor, "window time feature"]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.models.graph_network import GraphNetwork
+from dtsvibe_cli.models.precision import inference_dtype
 from dtsvibe_cli.weights import read_tensors
 
 WEIGHTS_NAME = "blazepose_landmark_full"
@@ -100,11 +101,19 @@ def refine_with_heatmap(
     return torch.where((inside & confident)[..., None], refined, landmarks_px)
 
 
-def load_blazepose(device: torch.device | str = "cpu") -> BlazePoseLandmarks:
+def load_blazepose(
+    device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> BlazePoseLandmarks:
     """The network with its released weights, ready for inference.
+
+    Args:
+        device: Where it runs.
+        dtype: What its convolutions compute in; None for what is best on the device.
 
     Raises:
         WeightsError: The weights are missing or damaged.
     """
     network = GraphNetwork.from_file(*read_tensors(WEIGHTS_NAME))
+    # the last, small maps hold large numbers: in half precision world landmarks lost 3 mm there
+    network.lower_precision(dtype or inference_dtype(device), until="features")
     return BlazePoseLandmarks(network).eval().to(device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.models.config import ModelConfig
 from dtsvibe_cli.models.dts_vibe import DtsVibe, build
+from dtsvibe_cli.models.precision import inference_dtype, lower_convolutions
 from dtsvibe_cli.weights import read_tensors, registry, write_tensors
 
 KIND: Final = "dtsvibe-network"
@@ -62,7 +63,7 @@ def save_network(network: DtsVibe, path: Path, about: dict[str, Any]) -> tuple[P
 
 
 def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsVibe:
-    """A trained network, ready for inference.
+    """A trained network, ready for inference; on CUDA its convolutions are in half precision.
 
     Args:
         source: ``lite`` or another built-in name, or the path of a .safetensors file.
@@ -82,6 +83,7 @@ def load_network(source: str | Path, device: torch.device | str = "cpu") -> DtsV
         network.load_state_dict(unpack(packed), strict=True, assign=True)
     except (RuntimeError, KeyError, ConfigError) as error:
         raise WeightsError(f"{source} does not fit the network it says it holds.") from error
+    lower_convolutions(network, inference_dtype(device))
     return network.eval().to(device)
 
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dtsvibe_cli.models.precision import convolve
+
 FLOW_GAIN: Final = 20.0
 """Flow within a person's crop is a few hundredths of its side: bring it near one."""
 
@@ -35,8 +37,7 @@ class SmallFlowEncoder(nn.Module):
 
     def extract(self, flow: Float[Tensor, "batch 2 side side"]) -> Float[Tensor, "batch feature"]:
         """Feature of each flow field."""
-        features: Tensor = self.cnn((flow * FLOW_GAIN).clamp(-4, 4))
-        return features
+        return convolve(self.cnn, (flow * FLOW_GAIN).clamp(-4, 4))
 
     def forward(
         self, features: Float[Tensor, "window time feature"]
@@ -71,8 +72,7 @@ class ResNet50FlowEncoder(nn.Module):
 
     def extract(self, flow: Float[Tensor, "batch 2 side side"]) -> Float[Tensor, "batch feature"]:
         """Feature of each flow field."""
-        features: Tensor = self.cnn((flow * FLOW_GAIN).clamp(-4, 4))
-        return features
+        return convolve(self.cnn, (flow * FLOW_GAIN).clamp(-4, 4))
 
     def forward(
         self, features: Float[Tensor, "window time feature"]

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dacite
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from dtsvibe_cli.errors import WeightsError
 from dtsvibe_cli.models.packed_convolution import Activation, can_pack, pack_convolution
+from dtsvibe_cli.models.replay import Replayed
 
 Runner = Callable[..., Tensor]
 """An operation with its weights: takes the input tensors one by one."""
@@ -202,6 +204,15 @@ class Graph:
                 needed.update(op.inputs)
         return Graph(operations=tuple(reversed(kept)), outputs=chosen)
 
+    def final(self, start: str | None) -> frozenset[str]:
+        """Results that no operation reads, and all that is made from the output named ``start``."""
+        read = {name for op in self.operations for name in op.inputs}
+        after: set[str] = set()
+        for op in self.operations:
+            if not after.isdisjoint(op.inputs) or (start and self.outputs[start] in op.inputs):
+                after.add(op.output)
+        return frozenset(op.output for op in self.operations if op.output not in read) | after
+
     @property
     def parameter_names(self) -> set[str]:
         """Names of all weights that the operations use."""
@@ -209,7 +220,10 @@ class Graph:
 
 
 class GraphNetwork(nn.Module):
-    """Runs a :class:`Graph`. Its parameters are frozen, 32-bit."""
+    """Runs a :class:`Graph`. Its parameters are frozen, 32-bit until :meth:`lower_precision`.
+
+    On CUDA it is replayed as CUDA graphs; see :mod:`dtsvibe_cli.models.replay`.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor], graph: Graph) -> None:
         super().__init__()
@@ -221,8 +235,11 @@ class GraphNetwork(nn.Module):
                 values = values.contiguous(memory_format=torch.channels_last)
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
         self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._replays: dict[tuple[str, ...], Replayed] = {}
         self._runners: dict[str, Runner] = {}
         self._weights: dict[str, Tensor] = {}
+        self._dtype = torch.float32
+        self._full: frozenset[str] = frozenset()
 
     @staticmethod
     def from_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> "GraphNetwork":
@@ -233,18 +250,46 @@ class GraphNetwork(nn.Module):
         """
         return GraphNetwork(tensors, Graph.from_json(metadata.get("graph", {})))
 
+    def lower_precision(self, dtype: torch.dtype, *, until: str | None = None) -> None:
+        """Compute in another precision all but the heads, whose numbers may be pixels or metres.
+
+        Args:
+            dtype: The other precision.
+            until: An output after which all is 32-bit again.
+        """
+        self._dtype, self._full = dtype, self.graph.final(until)
+        for op in self.graph.operations:
+            for name in () if op.output in self._full else op.parameter_names:
+                parameter = self.get_parameter(name)
+                parameter.data = parameter.data.to(dtype)
+        self._forget_prepared()
+
     def forward(
         self, image: Float[Tensor, "batch channel height width"], outputs: Sequence[str]
     ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
-        """The named outputs; only the operations they need are run."""
-        plan = self._plan(tuple(outputs))
-        values = {INPUT: image.contiguous(memory_format=torch.channels_last)}
+        """The named outputs, 32-bit; only the operations they need are run."""
+        names = tuple(outputs)
+        if image.is_cuda and not torch.is_grad_enabled():
+            if names not in self._replays:
+                self._replays[names] = Replayed(partial(self._run, names))
+            values = self._replays[names](image)
+        else:
+            values = self._run(names, image)
+        return dict(zip(names, values, strict=True))
+
+    def _run(
+        self, outputs: tuple[str, ...], image: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
+        plan = self._plan(outputs)
+        values = {INPUT: image.to(self._dtype).contiguous(memory_format=torch.channels_last)}
         for operation, not_needed in zip(plan.operations, plan.drop_after, strict=True):
             inputs = [values[name] for name in operation.inputs]
+            if operation.output in self._full:
+                inputs = [each.float() for each in inputs]
             values[operation.output] = self._runner(operation, inputs)(*inputs)
             for name in not_needed:
                 del values[name]
-        return {name: values[tensor] for name, tensor in plan.outputs.items()}
+        return tuple(values[plan.outputs[name]].float() for name in outputs)
 
     def _runner(self, operation: Operation, inputs: Sequence[Tensor]) -> Runner:
         """The operation, prepared once; what is prepared has no gradient."""
@@ -262,9 +307,13 @@ class GraphNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Called by torch whenever the weights move: what was prepared is out of date."""
+        self._forget_prepared()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def _forget_prepared(self) -> None:
+        self._replays.clear()
         self._runners.clear()
         self._weights.clear()
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _plan(self, outputs: tuple[str, ...]) -> "_Plan":
         if outputs not in self._plans:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from dtsvibe_cli.models.graph_network import GraphNetwork
+from dtsvibe_cli.models.precision import inference_dtype
 from dtsvibe_cli.weights import read_tensors
 
 WEIGHTS_NAME = "movenet_multipose"
@@ -109,13 +110,18 @@ def prepare_image(
     ), scale
 
 
-def load_movenet(device: torch.device | str = "cpu") -> MoveNet:
+def load_movenet(device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> MoveNet:
     """The network with its released weights, ready for inference.
+
+    Args:
+        device: Where it runs.
+        dtype: What its convolutions compute in; None for what is best on the device.
 
     Raises:
         WeightsError: The weights are missing or damaged.
     """
     network = GraphNetwork.from_file(*read_tensors(WEIGHTS_NAME))
+    network.lower_precision(dtype or inference_dtype(device))
     return MoveNet(network).eval().to(device)
 
 

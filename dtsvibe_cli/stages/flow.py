@@ -11,7 +11,9 @@ from typing import Final, Protocol, runtime_checkable
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.stages.torch_flow import TorchFlow
@@ -29,6 +31,17 @@ class FlowEstimator(Protocol):
         before: UInt8[np.ndarray, "crop side side 3"],
         now: UInt8[np.ndarray, "crop side side 3"],
     ) -> Float[np.ndarray, "crop 2 side side"]:
+        """Motion into ``now`` at each of its pixels, in units of the side."""
+        ...
+
+
+@runtime_checkable
+class DeviceFlow(FlowEstimator, Protocol):
+    """An estimator that also takes crops where they are, on a device, and leaves the flow there."""
+
+    def of_tensors(
+        self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+    ) -> Float[Tensor, "crop 2 side side"]:
         """Motion into ``now`` at each of its pixels, in units of the side."""
         ...
 
@@ -109,14 +122,48 @@ class RaftFlow:
         now: UInt8[np.ndarray, "crop side side 3"],
     ) -> Float[np.ndarray, "crop 2 side side"]:
         """Motion into ``now`` at each of its pixels, in units of the side."""
+        return self.of_tensors(torch.from_numpy(before), torch.from_numpy(now)).cpu().numpy()
 
-        def tensor(rgb: UInt8[np.ndarray, "crop side side 3"]) -> torch.Tensor:
-            return torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2) / 127.5 - 1
+    @torch.inference_mode()
+    def of_tensors(
+        self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+    ) -> Float[Tensor, "crop 2 side side"]:
+        """Motion into ``now`` at each of its pixels, in units of the side."""
 
-        with torch.inference_mode():
-            back = self._network(tensor(now), tensor(before))[-1]
-        flow: Float[np.ndarray, "crop 2 side side"] = -back.float().cpu().numpy() / now.shape[1]
-        return flow
+        def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Tensor:
+            return rgb.to(self._device).permute(0, 3, 1, 2) / 127.5 - 1
+
+        back: Tensor = self._network(tensor(now), tensor(before))[-1]
+        return -back.float() / now.shape[1]
+
+
+def coarse_flow(
+    estimator: FlowEstimator,
+    before: UInt8[Tensor, "crop large large 3"],
+    now: UInt8[Tensor, "crop large large 3"],
+    side: int,
+) -> Float[Tensor, "crop 2 side side"]:
+    """Flow between crops as the network takes it; it stays on a GPU where the estimator does."""
+    if isinstance(estimator, DeviceFlow):
+        return shrink(estimator.of_tensors(before, now), side)
+    fine = estimator(before.cpu().numpy(), now.cpu().numpy())
+    return shrink(torch.from_numpy(fine), side)
+
+
+def shrink(
+    flow: Float[Tensor, "crop 2 large large"], side: int
+) -> Float[Tensor, "crop 2 side side"]:
+    """As :func:`shrink_flow`, on a GPU for flow that is there."""
+    if flow.is_cuda:
+        return shrink_on_device(flow, side)
+    return torch.from_numpy(shrink_flow(flow.cpu().numpy(), side))
+
+
+def shrink_on_device(
+    flow: Float[Tensor, "crop 2 large large"], side: int
+) -> Float[Tensor, "crop 2 side side"]:
+    """As :func:`shrink_flow`, but for rounding where the coarse cells are whole fine ones."""
+    return F.interpolate(flow, (side, side), mode="area")
 
 
 def shrink_flow(

@@ -31,10 +31,14 @@ from dtsvibe_cli.stages.limb_sides import LimbSides, settle_limbs
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
 from dtsvibe_cli.stages.smoothing import smooth_rotations, smooth_values
+from dtsvibe_cli.streaming import map_in_threads
 from dtsvibe_cli.timing import Stage, Stopwatch
 
 _BLOCK: Final = 1024
 """Frames posed at once."""
+
+MAX_THREADS: Final = 4
+"""People finished at once: each needs some hundred bytes a frame more, and tens of MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +51,32 @@ class MotionSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Swapped:
+    """Numbers of frames in which left and right were confused."""
+
+    landmarks: int
+    """By the pose network."""
+    keypoints: int
+    """By the detector."""
+    limbs: int
+    """By either, only arms or legs."""
+
+    @classmethod
+    def of(cls, sides: Sides, limbs: LimbSides) -> "Swapped":
+        """The frames that were mended."""
+        return cls(
+            landmarks=int(sides.landmarks_swapped.sum()),
+            keypoints=int(sides.keypoints_swapped.sum()),
+            limbs=limbs.num_mended,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MadeMotion:
     """The motion, and what was mended on the way."""
 
     person: PersonMotion
-    swapped_landmarks: int
-    """Frames in which the pose network had left and right confused."""
-    swapped_keypoints: int
-    """Frames in which the detector had."""
-    swapped_limbs: int
-    """Frames in which either had only arms or legs confused."""
+    swapped: Swapped
 
 
 def make_motions(
@@ -71,7 +91,7 @@ def make_motions(
     """Each person's motion, in every frame from first to last sight except long absences.
 
     The network sees the windows of all people in common batches; what follows is done person by
-    person. ``watch`` counts the time of ``network`` and ``refine``.
+    person, several at once. ``watch`` counts the time of ``network`` and ``refine``.
     """
     watch = watch or Stopwatch()
     sides = [settle_sides(seen) for seen in people]
@@ -100,12 +120,15 @@ def make_motions(
     mended = [k for k in everybody if limbs[k].num_mended]
     again = estimate(mended, [limbs[k].observations for k in mended])
     starts.update(zip(mended, again, strict=True))
-    del again
-    for k in everybody:
-        # not named here: each step lets go of what the one before it made
-        yield _finish(
-            sides[k], limbs[k], timelines[k], starts.pop(k), body, camera, settings, watch
-        )
+    counts = [Swapped.of(*pair) for pair in zip(sides, limbs, strict=True)]
+    settled = [each.observations for each in limbs]
+    del people, sides, limbs, again  # copies of each other where something was mended
+
+    def finish(k: int) -> MadeMotion:
+        person = _finish(settled[k], timelines[k], starts.pop(k), body, camera, settings, watch)
+        return MadeMotion(person=person, swapped=counts[k])
+
+    yield from map_in_threads(finish, everybody, most=MAX_THREADS)
 
 
 def _expected_px(
@@ -138,29 +161,22 @@ def _joined(parts: list[Estimate]) -> Estimate:
 
 
 def _finish(
-    sides: Sides,
-    limbs: LimbSides,
+    seen: Observations,
     timelines: list[Timeline],
     estimate: Estimate,
     body: BodyModel,
     camera: PinholeCamera,
     settings: MotionSettings,
     watch: Stopwatch,
-) -> MadeMotion:
+) -> PersonMotion:
     """Refined, smoothed, and measured."""
-    seen = limbs.observations
     if settings.refine:
         with watch("refine"):
             squares = estimate.crops_cxcys.double().numpy()
             evidence = EvidenceSource(seen, timelines, squares, camera)
             estimate = refine(estimate, evidence, body, camera)
     estimate = _smoothed(estimate, timelines, settings.smooth_s)
-    return MadeMotion(
-        person=_person(estimate, seen, timelines, body, camera),
-        swapped_landmarks=int(sides.landmarks_swapped.sum()),
-        swapped_keypoints=int(sides.keypoints_swapped.sum()),
-        swapped_limbs=limbs.num_mended,
-    )
+    return _person(estimate, seen, timelines, body, camera)
 
 
 def _common_betas(estimates: list[Estimate]) -> Tensor:

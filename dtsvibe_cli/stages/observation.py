@@ -1,25 +1,29 @@
 """What is seen of each followed person: crop, landmarks and flow, one row a frame.
 
-Works frame by frame and keeps numbers only, never pictures: a few kilobytes a person and frame,
-which wait in a temporary file.
+Keeps numbers only, never pictures: a few kilobytes a person and frame, which wait in a temporary
+file. A CPU looks frame by frame. A GPU looks at a few frames at once, since it takes hardly longer
+for many small pictures than for one; what depends on the frame before still goes frame by frame.
 A network whose convolutions take pictures or fine flow runs them here, while those are at hand.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dtsvibe_cli.datatypes import Frame
-from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR
+from dtsvibe_cli.geometry.joints import BLAZEPOSE33
 from dtsvibe_cli.models.backbone import Backbone
 from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
+from dtsvibe_cli.stages.crops import Crop, FrameOpener, OpenFrame, frame_opener
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
+from dtsvibe_cli.stages.pose_reading import as_input, read_poses
 from dtsvibe_cli.stages.sides import side_distances
 from dtsvibe_cli.stages.track_rows import PoseReading, SeenTrack, TrackRows, added, seen_track
 from dtsvibe_cli.timing import Stopwatch
@@ -34,6 +38,42 @@ KEPT_FLOW_SIDE: Final = 32
 SECOND_LOOK_FROM: Final = 0.05
 """Crossing score (see :func:`_crossing`) from which a person is looked at again."""
 
+GPU_BATCH_FRAMES: Final = 16
+"""Frames that a GPU looks at together: flow alone is thousands of small kernels, however many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A frame that waits to be looked at, or the one before those."""
+
+    followed: FollowedFrame
+    pixels: OpenFrame
+
+    @property
+    def index(self) -> int:
+        """Of the frame in the video."""
+        return self.followed.frame.index
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sight:
+    """A person in one of the frames that are looked at together."""
+
+    frame: _Opened
+    before: _Opened | None
+    """The frame before, when the person is in it."""
+    person: FollowedPerson
+    rows: TrackRows
+
+    @property
+    def upright(self) -> Crop:
+        """The square around the person, not turned: what the network's camera looks at."""
+        return np.append(self.person.crop_cxcys, 0.0)
+
+    def leaning(self) -> Crop:
+        """The square turned so that the person is upright in it."""
+        return np.append(self.person.crop_cxcys, _lean(self.person, self.rows))
+
 
 class Observer:
     """Runs the pose network and the flow estimator on every followed person.
@@ -44,6 +84,9 @@ class Observer:
         picture_cnn: V-CNN of a network that looks at pictures itself, in upright crops.
         flow_cnn: O-CNN of the network; run here only when its flow is too fine to be kept.
         device: Where the networks are.
+        open_frame: How crops are had; by default as is best for the device.
+        batch_frames: Frames that are looked at together; by default 1, on CUDA
+            :data:`GPU_BATCH_FRAMES`. The results are the same but for rounding.
         watch: Counts the time of ``crop``, ``blazepose``, ``v_cnn``, ``flow`` and ``o_cnn``.
     """
 
@@ -55,6 +98,8 @@ class Observer:
         picture_cnn: Backbone | None = None,
         flow_cnn: Backbone | None = None,
         device: str = "cpu",
+        open_frame: FrameOpener | None = None,
+        batch_frames: int | None = None,
         watch: Stopwatch | None = None,
     ) -> None:
         self._watch = watch or Stopwatch()
@@ -64,57 +109,92 @@ class Observer:
         self._flow_side = flow_cnn.side if flow_cnn and flow_cnn.side else KEPT_FLOW_SIDE
         self._flow_cnn = flow_cnn if self._flow_side > KEPT_FLOW_SIDE else None
         self._device = device
+        self._open_frame = open_frame or frame_opener(device)
+        self._batch_frames = batch_frames or (GPU_BATCH_FRAMES if device.startswith("cuda") else 1)
         self._rows: dict[int, TrackRows] = {}
-        self._before: FollowedFrame | None = None
+        self._waiting: list[_Opened] = []
+        self._before: _Opened | None = None
 
     def look(self, frame: FollowedFrame) -> None:
         """Take in the next frame."""
-        if frame.people:
-            self._observe(frame)
-        self._before = frame
+        self._waiting.append(_Opened(followed=frame, pixels=self._open_frame(frame.frame.rgb)))
+        if len(self._waiting) >= self._batch_frames:
+            self._look_at_waiting()
 
     def tracks(self) -> dict[int, SeenTrack]:
         """Everything observed so far, by tracker identity."""
+        self._look_at_waiting()
         return {track_id: seen_track(track_id, rows) for track_id, rows in self._rows.items()}
 
-    def _observe(self, frame: FollowedFrame) -> None:
-        rows = [self._rows.setdefault(person.track_id, TrackRows()) for person in frame.people]
-        crops = [
-            np.append(person.crop_cxcys, _lean(person, row))
-            for person, row in zip(frame.people, rows, strict=True)
+    def _look_at_waiting(self) -> None:
+        frames, self._waiting = self._waiting, []
+        sights = []
+        for frame in frames:
+            sights += self._sights(frame)
+            self._before = frame
+        if sights:
+            self._observe(sights)
+
+    def _sights(self, frame: _Opened) -> list[_Sight]:
+        """Everybody in the frame."""
+        before = self._before
+        if before is None or before.index + 1 != frame.index:
+            before = None
+        there = {person.track_id for person in before.followed.people} if before else set()
+        return [
+            _Sight(
+                frame=frame,
+                before=before if person.track_id in there else None,
+                person=person,
+                rows=self._rows.setdefault(person.track_id, TrackRows()),
+            )
+            for person in frame.followed.people
         ]
-        poses = self._read_pose(frame.frame.rgb, crops)
-        flows = self._flows(frame)
-        self._run_backbones(frame, flows, rows)
+
+    def _observe(self, sights: Sequence[_Sight]) -> None:
+        flows = self._flows(sights)  # first: a GPU computes it while crops are prepared
+        poses = self._known_poses(sights)
+        self._run_backbones(sights, flows)
         if self._flow_side > KEPT_FLOW_SIDE:
-            flows = flow_stage.shrink_flow(flows, KEPT_FLOW_SIDE)
-        for k, (person, row) in enumerate(zip(frame.people, rows, strict=True)):
-            pose = poses[k]
-            if _crossing(pose, person, row, frame.frame.index) > SECOND_LOOK_FROM:
-                pose = self._look_again(frame.frame, pose, person, row)
-            row.add(frame.frame, person, pose)
-            row.flow = added(row.flow, flows[k])
+            flows = flow_stage.shrink(flows, KEPT_FLOW_SIDE)
+        kept_flows = flows.cpu().numpy()
+        for k, sight in enumerate(sights):
+            pose = poses.get(k)
+            if pose is None:
+                (pose,) = self._read([sight], [sight.leaning()])
+            if _crossing(pose, sight) > SECOND_LOOK_FROM:
+                pose = self._look_again(pose, sight)
+            sight.rows.add(sight.frame.followed.frame, sight.person, pose)
+            sight.rows.flow = added(sight.rows.flow, kept_flows[k])
+
+    def _known_poses(self, sights: Sequence[_Sight]) -> dict[int, PoseReading]:
+        """The poses of those whose lean does not wait for an earlier one of these frames."""
+        known = [
+            k
+            for k, sight in enumerate(sights)
+            if sight.person.lean_rad is not None or sight.frame is sights[0].frame
+        ]
+        chosen = [sights[k] for k in known]
+        poses = self._read(chosen, [sight.leaning() for sight in chosen])
+        return dict(zip(known, poses, strict=True))
 
     def _run_backbones(
-        self,
-        frame: FollowedFrame,
-        flows: Float[np.ndarray, "person 2 side side"],
-        rows: list[TrackRows],
+        self, sights: Sequence[_Sight], flows: Float[Tensor, "person 2 side side"]
     ) -> None:
-        """The frame's part of the network: features of its pictures and of its flow."""
+        """The frames' part of the network: features of their pictures and of their flow."""
         if self._picture_cnn is not None and self._picture_cnn.side is not None:
-            side = self._picture_cnn.side
-            crops = [_upright(person) for person in frame.people]
-            pictures = self._tensor(self._cut(frame.frame.rgb, crops, side))
+            upright = [sight.upright for sight in sights]
+            cut = self._cut([sight.frame for sight in sights], upright, self._picture_cnn.side)
+            pictures = as_input(cut, self._device)
             with self._watch("v_cnn"):
                 features = self._extract(self._picture_cnn, pictures)
-            for row, feature in zip(rows, features, strict=True):
-                row.appearance = added(row.appearance, feature)
+            for sight, feature in zip(sights, features, strict=True):
+                sight.rows.appearance = added(sight.rows.appearance, feature)
         if self._flow_cnn is not None:
             with self._watch("o_cnn"):
-                features = self._extract(self._flow_cnn, torch.from_numpy(flows))
-            for row, feature in zip(rows, features, strict=True):
-                row.flow_features = added(row.flow_features, feature)
+                features = self._extract(self._flow_cnn, flows)
+            for sight, feature in zip(sights, features, strict=True):
+                sight.rows.flow_features = added(sight.rows.flow_features, feature)
 
     def _extract(
         self, cnn: Backbone, frames: Float[Tensor, "person channel side side"]
@@ -122,9 +202,7 @@ class Observer:
         with torch.inference_mode():
             return np.asarray(cnn.extract(frames.to(self._device)).float().cpu().numpy())
 
-    def _look_again(
-        self, frame: Frame, first: PoseReading, person: FollowedPerson, row: TrackRows
-    ) -> PoseReading:
+    def _look_again(self, first: PoseReading, sight: _Sight) -> PoseReading:
         """The least doubtful of three answers: as it was, from an upright crop, from a mirror.
 
         Seen a little differently, the network often stops taking a back for a front.
@@ -132,93 +210,62 @@ class Observer:
         upright = first.crop_cxcysa * np.array([1, 1, 1, 0])
         answers = [
             first,
-            *self._read_pose(frame.rgb, [upright]),
-            *self._read_pose(frame.rgb, [first.crop_cxcysa], mirrored=True),
+            *self._read([sight], [upright]),
+            *self._read([sight], [first.crop_cxcysa], mirrored=True),
         ]
-        return min(answers, key=lambda answer: _crossing(answer, person, row, frame.index))
+        return min(answers, key=lambda answer: _crossing(answer, sight))
 
-    def _read_pose(
-        self,
-        rgb: UInt8[np.ndarray, "height width 3"],
-        crops: list[Float[np.ndarray, "4"]],
-        *,
-        mirrored: bool = False,
+    def _read(
+        self, sights: Sequence[_Sight], crops: Sequence[Crop], *, mirrored: bool = False
     ) -> list[PoseReading]:
         """What the pose network sees in each crop, or in its mirror image."""
-        pictures = self._cut(rgb, crops, CROP_SIDE_PX)
-        if mirrored:
-            pictures = np.ascontiguousarray(pictures[:, :, ::-1])
-        with self._watch("blazepose"), torch.inference_mode():
-            seen = self._network(self._tensor(pictures))
-        landmarks = seen.landmarks_px.double().cpu().numpy()
-        world = seen.world_m.double().cpu().numpy()
-        visibility = seen.visibility.double().cpu().numpy()
-        if mirrored:
-            sides = list(BLAZEPOSE33_MIRROR)
-            landmarks = landmarks[:, sides] * [-1, 1] + [CROP_SIDE_PX, 0]
-            world = world[:, sides] * [-1, 1, 1]
-            visibility = visibility[:, sides]
-        return [
-            PoseReading(
-                crop_cxcysa=crop,
-                landmarks_px=from_crop(landmarks[k], crop, CROP_SIDE_PX),
-                visibility=visibility[k],
-                world_m=np.concatenate([world[k, :, :2] @ _turn(crop[3]).T, world[k, :, 2:]], 1),
+        pictures = self._cut([sight.frame for sight in sights], crops, CROP_SIDE_PX)
+        with self._watch("blazepose"):
+            return read_poses(
+                self._network, pictures, crops, device=self._device, mirrored=mirrored
             )
-            for k, crop in enumerate(crops)
-        ]
 
     def _cut(
-        self,
-        rgb: UInt8[np.ndarray, "height width 3"],
-        crops: list[Float[np.ndarray, "4"]],
-        side: int,
-    ) -> UInt8[np.ndarray, "crop side side 3"]:
-        """The crops as small pictures."""
+        self, frames: Sequence[_Opened], crops: Sequence[Crop], side: int
+    ) -> UInt8[Tensor, "crop side side 3"]:
+        """One crop out of each frame, as small pictures; crops of a frame stand together."""
         with self._watch("crop"):
-            return np.stack([cut(rgb, crop, side) for crop in crops])
+            by_frame = groupby(zip(frames, crops, strict=True), key=lambda pair: pair[0].index)
+            cut = []
+            for _, pairs in by_frame:
+                opened, of_frame = zip(*pairs, strict=True)
+                cut.append(opened[0].pixels.cut(of_frame, side))
+            return torch.cat(cut)
 
-    def _tensor(
-        self, pictures: UInt8[np.ndarray, "picture side side 3"]
-    ) -> Float[Tensor, "picture 3 side side"]:
-        """Pictures as networks take them: RGB, 0 to 1."""
-        tensor = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2) / 255
-        return tensor.contiguous()
-
-    def _flows(self, frame: FollowedFrame) -> Float[np.ndarray, "person 2 side side"]:
-        """Flow into this frame, as O-CNN takes it; zeros for people not there a frame ago."""
+    def _flows(self, sights: Sequence[_Sight]) -> Float[Tensor, "person 2 side side"]:
+        """Flow into each frame, as O-CNN takes it; zeros for people not there a frame ago."""
         side = self._flow_side
-        flows = np.zeros((len(frame.people), 2, side, side), dtype=np.float32)
-        before = self._before
-        if before is None or before.frame.index + 1 != frame.frame.index:
-            return flows
-        there = {person.track_id for person in before.people}
-        rows = [k for k, person in enumerate(frame.people) if person.track_id in there]
+        rows = [k for k, sight in enumerate(sights) if sight.before is not None]
         if not rows:
-            return flows
-        upright = [_upright(frame.people[k]) for k in rows]
+            return torch.zeros(len(sights), 2, side, side)
+        upright = [sights[k].upright for k in rows]
         size = max(flow_stage.CROP_SIDE_PX, 8 * math.ceil(side / 8))  # RAFT's must be divisible
-        old = self._cut(before.frame.rgb, upright, size)
-        new = self._cut(frame.frame.rgb, upright, size)
+        befores = [before for sight in sights if (before := sight.before) is not None]
+        old = self._cut(befores, upright, size)
+        new = self._cut([sights[k].frame for k in rows], upright, size)
         with self._watch("flow"):
-            flows[rows] = flow_stage.shrink_flow(self._flow(old, new), side)
+            measured = flow_stage.coarse_flow(self._flow, old, new, side)
+        if len(rows) == len(sights):
+            return measured
+        flows = measured.new_zeros(len(sights), 2, side, side)
+        flows[rows] = measured
         return flows
 
 
-def _upright(person: FollowedPerson) -> Float[np.ndarray, "4"]:
-    """The square around a person, not turned: what the network's camera looks at."""
-    return np.append(person.crop_cxcys, 0.0)
-
-
-def _crossing(pose: PoseReading, person: FollowedPerson, row: TrackRows, index: int) -> float:
+def _crossing(pose: PoseReading, sight: _Sight) -> float:
     """How much speaks for left and right being confused, against the last frame and the detector.
 
     Positive when the limbs match better with sides exchanged.
     """
-    points = pose.keypoints()
+    points, person, row = pose.keypoints(), sight.person, sight.rows
     size = max(1.0, float(np.ptp(pose.landmarks_px, axis=0).max()))
     others = []
-    if row.newest is not None and row.frame_index[-1] + 1 == index:
+    if row.newest is not None and row.frame_index[-1] + 1 == sight.frame.index:
         others.append(row.newest.keypoints())
     if (person.keypoints[:, 2] > 0).any():
         others.append(person.keypoints)
@@ -227,41 +274,6 @@ def _crossing(pose: PoseReading, person: FollowedPerson, row: TrackRows, index: 
         same, crossed = side_distances(points, other, size)
         total += same - crossed
     return total
-
-
-def cut(
-    rgb: UInt8[np.ndarray, "height width 3"], crop_cxcysa: Float[np.ndarray, "4"], side: int
-) -> UInt8[np.ndarray, "side side 3"]:
-    """The crop as a small picture; beyond the image's edge its last pixels go on (as MediaPipe)."""
-    scale = crop_cxcysa[2] / side
-    matrix = np.empty((2, 3))
-    matrix[:, :2] = _turn(float(crop_cxcysa[3])) * scale
-    # OpenCV counts from the centre of the first pixel, we count from its corner.
-    corner = crop_cxcysa[:2] - matrix[:, :2] @ np.full(2, side / 2)
-    matrix[:, 2] = corner + matrix[:, :2] @ np.full(2, 0.5) - 0.5
-    picture = cv2.warpAffine(
-        rgb,
-        matrix,
-        (side, side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(picture, dtype=np.uint8)
-
-
-def from_crop(
-    points: Float[np.ndarray, "point 2"], crop_cxcysa: Float[np.ndarray, "4"], side: int
-) -> Float[np.ndarray, "point 2"]:
-    """Points of a crop picture in pixels of the full image."""
-    centred = (points - side / 2) * (crop_cxcysa[2] / side)
-    placed: Float[np.ndarray, "point 2"] = centred @ _turn(crop_cxcysa[3]).T + crop_cxcysa[:2]
-    return placed
-
-
-def _turn(angle: float) -> Float[np.ndarray, "2 2"]:
-    """From the crop's axes to the image's, for a crop turned clockwise (as seen) by the angle."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
 
 
 def _lean(person: FollowedPerson, row: TrackRows) -> float:

@@ -167,6 +167,7 @@ def draw_video(
     options: OverlayOptions,
     renderer: Renderer,
     source: Path | None = None,
+    device: str = "cpu",
     on_frame: Callable[[int], None] | None = None,
     watch: Stopwatch | None = None,
 ) -> None:
@@ -179,6 +180,7 @@ def draw_video(
         options: What is drawn.
         renderer: Draws the meshes.
         source: The input video, when it is no longer where the result says.
+        device: Where networks run; on CUDA its decoder and encoder are used where they work.
         on_frame: Called with the number of frames written so far.
         watch: Counts the time of ``decode``, ``body``, ``draw`` and ``encode``.
 
@@ -199,6 +201,7 @@ def draw_video(
         frame_rate=motion.video.frame_rate,
         audio_from=source if motion.video.has_audio else None,
         start_s=start_s,
+        device=device,
     )
     watch = watch or Stopwatch()
 
@@ -220,7 +223,7 @@ def draw_video(
 
     with writer, Stages() as stages, shared_cores(_BUSY_THREADS):
         frames = stages.ahead(
-            watch.timed_iterator("decode", _processed_frames(motion, source, start_s))
+            watch.timed_iterator("decode", _processed_frames(motion, source, start_s, device))
         )
         for done, drawn in enumerate(stages.ahead(draw(frames)), 1):
             with watch("encode"):
@@ -298,13 +301,16 @@ def _write_id(
     cv2.putText(picture, text, (left, base), font, scale, (30, 30, 30), 1, cv2.LINE_AA)
 
 
-def _processed_frames(motion: VideoMotion, source: Path, start_s: float) -> Iterator[Frame]:
+def _processed_frames(
+    motion: VideoMotion, source: Path, start_s: float, device: str
+) -> Iterator[Frame]:
     """The frames that the result speaks of, from the first."""
     frames = read_frames(
         source,
         # a quarter of a frame early: which frame is the first is told by its index
         start_s=max(0.0, start_s - 0.25 / float(motion.video.frame_rate)),
         frame_rate=motion.video.frame_rate if source.is_dir() else None,
+        device=device,
     )
     for frame in itertools.dropwhile(lambda frame: frame.index < motion.first_frame, frames):
         height, width = frame.rgb.shape[:2]

@@ -4,11 +4,12 @@ Starts from the network's answer and moves joint rotations, body and position by
 Only joints and landmarks are posed, never the mesh, so an iteration costs milliseconds.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,13 +22,16 @@ from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
 from dtsvibe_cli.smpl import BodyModel, take
 from dtsvibe_cli.stages.estimation import Estimate
 from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
-from dtsvibe_cli.streaming import run_in_threads
+from dtsvibe_cli.streaming import map_in_threads
 
 REFERENCE_STEP_S: Final = 1 / 60
 """Frame time at which the weight of the smoothness term is stated."""
 
-MAX_FRAMES: Final = 600
+MAX_FRAMES: Final = 300
 """Longer tracks are refined piece by piece, with the body found on the best seen piece."""
+
+MARGIN_FRAMES: Final = 8
+"""Frames beyond its ends that a piece is refined with, so that pieces meet."""
 
 MAX_THREADS: Final = 4
 """Pieces in work at once: each holds tens of MiB."""
@@ -119,7 +123,7 @@ def refine(
 ) -> Estimate:
     """The estimate moved towards the evidence.
 
-    Pieces of a long one are refined by several threads, as many as there are cores.
+    Pieces of a long one are refined by several threads, one core each.
 
     Args:
         start: The network's answer for the frames of ``evidence``.
@@ -131,23 +135,27 @@ def refine(
     settings = settings or RefineSettings()
     num_frames = len(start.full_pose)
     whole = range(num_frames)
-    if num_frames <= MAX_FRAMES:
-        return _refine_piece(start, evidence.cut(whole), body, camera, settings, fix_body=False)
     num_pieces = math.ceil(num_frames / MAX_FRAMES)
-    pieces = [range(int(p[0]), int(p[-1]) + 1) for p in np.array_split(whole, num_pieces)]
+    edges = [num_frames * k // num_pieces for k in range(num_pieces + 1)]
+    pieces = [whole[first:last] for first, last in itertools.pairwise(edges)]
+
+    def refined(piece: range, betas: Float[Tensor, " 10"] | None = None) -> Estimate:
+        wide = whole[max(0, piece.start - MARGIN_FRAMES) : piece.stop + MARGIN_FRAMES]
+        part, seen = _cut(start, wide), evidence.cut(wide)
+        if betas is not None:
+            part = replace(part, betas=betas)
+        part = _refine_piece(part, seen, body, camera, settings, fix_body=betas is not None)
+        return _cut(part, range(piece.start - wide.start, piece.stop - wide.start))
+
     best = max(pieces, key=evidence.trust)
-    first = _cut(start, best)
-    known = _refine_piece(first, evidence.cut(best), body, camera, settings, fix_body=False).betas
+    (first,) = map_in_threads(refined, [best], most=1)
+    others = [piece for piece in pieces if piece is not best]
+    parts = map_in_threads(partial(refined, betas=first.betas), others, most=MAX_THREADS)
     pose, pelvis_m = torch.empty_like(start.full_pose), torch.empty_like(start.pelvis_m)
-
-    def refine_piece(piece: range) -> None:
-        part = replace(_cut(start, piece), betas=known)
-        refined = _refine_piece(part, evidence.cut(piece), body, camera, settings, fix_body=True)
-        pose[piece.start : piece.stop] = refined.full_pose
-        pelvis_m[piece.start : piece.stop] = refined.pelvis_m
-
-    run_in_threads(refine_piece, pieces, most=MAX_THREADS)
-    return replace(start, full_pose=pose, betas=known, pelvis_m=pelvis_m)
+    for piece, part in zip([best, *others], itertools.chain([first], parts), strict=True):
+        pose[piece.start : piece.stop] = part.full_pose
+        pelvis_m[piece.start : piece.stop] = part.pelvis_m
+    return replace(start, full_pose=pose, betas=first.betas, pelvis_m=pelvis_m)
 
 
 def _cut(estimate: Estimate, rows: range) -> Estimate:

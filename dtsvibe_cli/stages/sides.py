@@ -54,7 +54,7 @@ def settle_sides(seen: Observations) -> Sides:
     if not path.any():
         return Sides(observations=seen, landmarks_swapped=by_pose, keypoints_swapped=by_detector)
     mirror, coco_mirror = list(BLAZEPOSE33_MIRROR), list(COCO17_MIRROR)
-    world = seen.world_landmarks_m[:, mirror] * np.array([1.0, 1.0, -1.0])
+    world = seen.world_landmarks_m[:, mirror] * np.array([1, 1, -1], np.float32)
     mended = replace(
         seen,
         landmarks_px=np.where(

@@ -67,10 +67,10 @@ def _apply(
 ) -> Float[Tensor, "frame value"]:
     step_s = float(np.median(np.diff(time_s)))
     margin = int(np.ceil(4 * deviation_s / max(step_s, 1e-6))) + 1
-    parts = []
+    filtered = torch.empty_like(values)
     for start in range(0, len(values), _BLOCK):
         low, high = max(0, start - margin), min(len(values), start + _BLOCK + margin)
         matrix = gaussian_matrix(time_s[low:high], deviation_s).to(values.dtype)
         inner = slice(start - low, min(start + _BLOCK, len(values)) - low)
-        parts.append(finish((matrix @ values[low:high])[inner]))
-    return torch.cat(parts)
+        filtered[start : start + _BLOCK] = finish((matrix @ values[low:high])[inner])
+    return filtered

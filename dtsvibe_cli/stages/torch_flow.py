@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dtsvibe_cli.models.replay import Replayed
+
 COARSEST_PX: Final = 8
 """Side below which the pyramid does not go."""
 
@@ -60,6 +62,8 @@ class TorchFlow:
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
+        # thousands of small kernels: as a CUDA graph most of the time between them is saved
+        self._estimate = Replayed(_flow_of_pictures)
 
     def __call__(
         self,
@@ -67,13 +71,26 @@ class TorchFlow:
         now: UInt8[np.ndarray, "crop side side 3"],
     ) -> Float[np.ndarray, "crop 2 side side"]:
         """Motion into ``now`` at each of its pixels, in units of the side."""
+        return self.of_tensors(torch.from_numpy(before), torch.from_numpy(now)).cpu().numpy()
 
-        def tensor(rgb: UInt8[np.ndarray, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
-            return torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float() / 255
+    @torch.inference_mode()
+    def of_tensors(
+        self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+    ) -> Float[Tensor, "crop 2 side side"]:
+        """The same, from crops on a device to flow there."""
+        pictures = before.to(self._device), now.to(self._device)
+        if not pictures[0].is_cuda:
+            return _flow_of_pictures(*pictures)[0]
+        return self._estimate(*pictures)[0]
 
-        with torch.inference_mode():
-            flow = estimate_flow(tensor(before), tensor(now))
-        return flow.cpu().numpy()
+
+def _flow_of_pictures(
+    before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
+) -> tuple[Float[Tensor, "crop 2 side side"]]:
+    def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Float[Tensor, "crop 3 side side"]:
+        return rgb.permute(0, 3, 1, 2).float() / 255
+
+    return (estimate_flow(tensor(before), tensor(now)),)
 
 
 def estimate_flow(
@@ -226,22 +243,20 @@ def _solve(
     a, b = xx + tied, yy + tied
     scale = 1 / (a * b - xy * xy)
     a, b, c = a * scale, b * scale, xy * scale
-    constant = tied * back + torch.cat([x_difference, y_difference], 1)
+    constant = -(tied * back + torch.cat([x_difference, y_difference], 1))
+    own, other = torch.cat([b, a], 1), -torch.cat([c, c], 1)
     before, pace = step, 1.0
     for k in range(ITERATIONS):
+        # few operations, each of which does much: on a GPU starting them is what takes time
         around = F.pad(back + step, (1, 1, 1, 1), mode="replicate")
-        pull = (
-            right * around[:, :, 1:-1, 2:]
-            + left * around[:, :, 1:-1, :-2]
-            + lower * around[:, :, 2:, 1:-1]
-            + upper * around[:, :, :-2, 1:-1]
-            - constant
-        )
-        px, py = pull[:, :1], pull[:, 1:]
-        plain = torch.cat([b * px - c * py, a * py - c * px], 1)
+        pull = torch.addcmul(constant, right, around[:, :, 1:-1, 2:])
+        pull = torch.addcmul(pull, left, around[:, :, 1:-1, :-2])
+        pull = torch.addcmul(pull, lower, around[:, :, 2:, 1:-1])
+        pull = torch.addcmul(pull, upper, around[:, :, :-2, 1:-1])
+        plain = torch.addcmul(own * pull, other, pull.flip(1))
         if k:
             pace = 1 / (1 - SPECTRAL_RADIUS**2 * pace / (2 if k == 1 else 4))
-        before, step = step, before + pace * (plain - before)
+        before, step = step, torch.lerp(before, plain, pace)
     return step
 
 

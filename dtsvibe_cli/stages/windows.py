@@ -118,5 +118,7 @@ class Stitcher:
 def project_in_blocks(
     matrix: Float[Tensor, "frame 24 3 3"], block: int = 1024
 ) -> Float[Tensor, "frame 24 3 3"]:
-    """The rotation nearest to each matrix; what the projection needs beside is for few frames."""
-    return torch.cat([project_to_rotmat(part) for part in matrix.split(block)])
+    """The rotation nearest to each matrix, in its place: long tracks are not held twice."""
+    for part in matrix.split(block):
+        part.copy_(project_to_rotmat(part))
+    return matrix

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 
 from dtsvibe_cli.datatypes import Frame
 from dtsvibe_cli.errors import ConfigError, VideoError
+from dtsvibe_cli.video.hardware import choose_hwaccel
 from dtsvibe_cli.video.images import image_rate, list_images, load_image
 from dtsvibe_cli.video.source import (
     VideoPacket,
@@ -46,6 +47,7 @@ def read_frames(
     start_s: float | None = None,
     end_s: float | None = None,
     frame_rate: Fraction | None = None,
+    device: str = "cpu",
     on_warning: Callable[[str], None] | None = None,
 ) -> Iterator[Frame]:
     """Upright frames with square pixels and exact, rising times.
@@ -58,6 +60,7 @@ def read_frames(
         start_s: Leave out frames before this time.
         end_s: Leave out frames from this time on.
         frame_rate: Frames a second of an image folder, 30 when not given.
+        device: Where networks run; on CUDA its decoder is used where it works.
         on_warning: Takes the report of damage; by default it is logged as a warning.
 
     Raises:
@@ -71,7 +74,7 @@ def read_frames(
     images = list_images(path)
     rate = image_rate(frame_rate, is_images=images is not None, source=path)
     pictures = (
-        _file_pictures(path, on_warning or _log.warning)
+        _file_pictures(path, on_warning or _log.warning, device)
         if images is None
         else _image_pictures(images, rate)
     )
@@ -124,7 +127,7 @@ def _packets(
         yield packet
 
 
-def _file_pictures(path: Path, warn: Callable[[str], None]) -> Iterator[_Picture]:
+def _file_pictures(path: Path, warn: Callable[[str], None], device: str) -> Iterator[_Picture]:
     """Pictures of a video file; damage is reported after the last one."""
     num_damaged = 0
 
@@ -132,7 +135,7 @@ def _file_pictures(path: Path, warn: Callable[[str], None]) -> Iterator[_Picture
         nonlocal num_damaged
         num_damaged += 1
 
-    with open_container(path) as container:
+    with open_container(path, choose_hwaccel(device)) as container:
         stream = video_stream(container, path)
         time_base = stream.time_base or Fraction(1, 1_000_000)
         clock_start = round(clock_start_s(container) / time_base)

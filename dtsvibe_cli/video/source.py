@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -64,8 +65,8 @@ def require_exists(source: Path) -> None:
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[InputContainer]:
-    """Open a media file.
+def open_container(path: Path, hwaccel: HWAccel | None = None) -> Iterator[InputContainer]:
+    """Open a media file, to be decoded in hardware if that is given.
 
     Raises:
         VideoError: The file is missing or is no media file.
@@ -76,7 +77,12 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     try:
         # "file:" keeps names with a colon from being read as protocols, and the list of allowed
         # protocols keeps playlists from reaching for the network.
-        container = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"})
+        container = av.open(
+            f"file:{path}",
+            mode="r",
+            options={"protocol_whitelist": "file"},
+            hwaccel=hwaccel,
+        )
     except av.FFmpegError as error:
         raise VideoError(
             f"{path} cannot be read as video ({error.strerror}): it is damaged, incomplete or of "

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -12,13 +13,20 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    VideoReformatter,
+)
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from dtsvibe_cli.errors import VideoError
 from dtsvibe_cli.timing import Stage
 from dtsvibe_cli.video.audio import AudioTrack
+from dtsvibe_cli.video.hardware import choose_encoder
 from dtsvibe_cli.video.source import VideoPacket, require_exists
 
 
@@ -43,6 +51,7 @@ class VideoWriter:
         start_s: float = 0.0,
         crf: int = 23,
         preset: str = "superfast",
+        device: str = "cpu",
     ) -> None:
         """Check that the file can be written; nothing is kept on disk before the first frame.
 
@@ -54,6 +63,7 @@ class VideoWriter:
             start_s: Time, in the clock of the frames and of ``audio_from``, that becomes 0.
             crf: x264's quality, 0 (lossless) to 51.
             preset: x264's trade of speed for size.
+            device: Where networks run; on CUDA its encoder is used where it works.
 
         Raises:
             VideoError: The folder is missing or cannot be written to, or the name is not an mp4's.
@@ -63,7 +73,7 @@ class VideoWriter:
         self._frame_rate = frame_rate
         self._audio_from = None if audio_from is None else Path(audio_from)
         self._start_s = Fraction(start_s).limit_denominator(90_000)
-        self._options = {"crf": str(crf), "preset": preset}
+        self._choose_encoder = partial(choose_encoder, device, crf=crf, preset=preset)
         self._encoding: _Encoding | None = None
         if self._path.suffix.lower() != ".mp4":
             raise VideoError(f"{self._path} must end in .mp4, the only kind of video written.")
@@ -125,8 +135,11 @@ class VideoWriter:
         )
         try:
             height, width, _ = rgb.shape
-            stream = output.add_stream("libx264", rate=self._frame_rate, options=self._options)
-            stream.width, stream.height = width + width % 2, height + height % 2
+            size_px = width + width % 2, height + height % 2
+            name, options = self._choose_encoder(size_px)
+            stream = output.add_stream(name, rate=self._frame_rate, options=options)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height = size_px
             stream.pix_fmt = "yuv420p"
             context = stream.codec_context
             context.time_base = stream.time_base = _tick_s(time_base, self._start_s)
@@ -167,6 +180,8 @@ class _Encoding:
         self._time_base = stream.codec_context.time_base
         self._last_pts: int | None = None
         self._size_px = stream.width, stream.height
+        # one for all frames: setting up a conversion costs five times as much as doing it
+        self._reformatter = VideoReformatter()
 
     def write(self, rgb: UInt8[np.ndarray, "height width 3"], time_s: Fraction) -> None:
         """Encode a frame and the sound up to it."""
@@ -177,8 +192,10 @@ class _Encoding:
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts
-        padded = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(padded, format="rgb24").reformat(
+        if (width, height) != self._size_px:
+            rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._reformatter.reformat(
+            VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24"),
             format="yuv420p",
             src_colorspace=Colorspace.ITU709,
             dst_colorspace=Colorspace.ITU709,

@@ -61,6 +61,21 @@ def test_references_do_the_same_work(result: dict[str, Any], way: str) -> None:
     assert result[f"ratio_to_{way}_way"] == pytest.approx(ratio)
 
 
+def test_the_network_path_is_timed_alone(result: dict[str, Any]) -> None:
+    (path,) = result["network_path"]
+    assert path["device"] == "cpu"
+    assert path["num_frames"] % 12 == 0
+    assert path["frames_per_second"] == pytest.approx(path["num_frames"] / path["seconds"])
+    assert set(path["stages"]) == {"crop", "v_cnn", "flow", "o_cnn", "transformer"}
+    assert sum(path["stages"].values()) == pytest.approx(1)
+    assert path["bottleneck"] in path["stages"]
+    assert path["peak_device_memory_mib"] is path["utilisation_percent"] is None
+    assert set(path["floor"]) == {"blazepose", "o_cnn", "transformer"}  # flow is OpenCV's here
+    assert path["multiply_adds_a_frame"] == pytest.approx(
+        path["people_per_frame"] * sum(part["multiply_adds"] for part in path["floor"].values())
+    )
+
+
 def test_growth_is_measured_on_longer_clips(result: dict[str, Any]) -> None:
     (point,) = result["growth"]["length"]
     assert (point["value"], point["num_frames"]) == ("0.8", 24)

@@ -63,6 +63,27 @@ def test_outputs_that_are_not_asked_for_are_not_computed() -> None:
     assert GraphNetwork(TENSORS, GRAPH)(image, ("confidence",)).keys() == {"confidence"}
 
 
+def test_what_stays_in_32_bits() -> None:
+    assert GRAPH.final(None) == {"e", "f"}
+    marked = Graph(operations=OPERATIONS, outputs={**GRAPH.outputs, "early": "b"})
+    assert marked.final("early") == {"c", "d", "e", "f"}
+
+
+def test_lower_precision_leaves_the_heads_alone() -> None:
+    image = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    marked = Graph(operations=OPERATIONS, outputs={**GRAPH.outputs, "early": "a"})
+    network = GraphNetwork(TENSORS, marked)
+    network.lower_precision(torch.float16, until="early")
+    kinds = {name: weights.dtype for name, weights in network.named_parameters()}
+    half, full = torch.float16, torch.float32
+    assert kinds == {"w1": half, "b1": half, "w2": full, "b2": full}
+    with torch.inference_mode():
+        found = network(image, ("picture", "confidence"))
+    for name, expected in by_hand(image).items():
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], expected, atol=5e-3, rtol=0)
+
+
 def test_graph_survives_json() -> None:
     assert Graph.from_json(json.loads(json.dumps(GRAPH.to_json()))) == GRAPH
 

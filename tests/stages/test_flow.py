@@ -10,11 +10,13 @@ from torchvision.models.optical_flow import raft_small
 from dtsvibe_cli.errors import ConfigError, WeightsError
 from dtsvibe_cli.stages.flow import (
     CROP_SIDE_PX,
+    DeviceFlow,
     DisFlow,
     FlowEstimator,
     RaftFlow,
     make_flow,
     shrink_flow,
+    shrink_on_device,
 )
 from dtsvibe_cli.stages.torch_flow import TorchFlow
 
@@ -54,6 +56,13 @@ def test_shrinking_averages_cells() -> None:
     np.testing.assert_allclose(small, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_a_device_shrinks_as_opencv_does(side: int) -> None:
+    flow = np.random.default_rng(0).normal(size=(3, 2, 128, 128)).astype(np.float32)
+    small = shrink_on_device(torch.from_numpy(flow), side)
+    np.testing.assert_allclose(small, shrink_flow(flow, side), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "device", "kind"),
     [
@@ -67,6 +76,7 @@ def test_names(name: str, device: str, kind: type) -> None:
     estimator = make_flow(name, device)
     assert isinstance(estimator, kind)
     assert isinstance(estimator, FlowEstimator)
+    assert isinstance(estimator, DeviceFlow) == (kind is not DisFlow)
 
 
 @pytest.mark.parametrize("name", ["raft", "missing.pth"])

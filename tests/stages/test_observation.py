@@ -2,7 +2,9 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +20,10 @@ from dtsvibe_cli.geometry.joints import (
     COCO17_TO_BLAZEPOSE33,
 )
 from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
+from dtsvibe_cli.stages.crops import DeviceFrame, cut, from_crop
 from dtsvibe_cli.stages.flow import DisFlow
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
-from dtsvibe_cli.stages.observation import KEPT_FLOW_SIDE, Observer, cut, from_crop
+from dtsvibe_cli.stages.observation import KEPT_FLOW_SIDE, Observer
 from dtsvibe_cli.stages.track_rows import join
 from dtsvibe_cli.synthetic.truth import load_truth
 from dtsvibe_cli.video import read_frames
@@ -260,6 +263,61 @@ def test_coarse_flow_is_kept_as_the_network_takes_it(pose_network: BlazePoseLand
     assert seen.appearance is None
     assert seen.flow_features is None
     assert o_cnn.given == []
+
+
+def watched(pose_network: BlazePoseLandmarks, **how: Any) -> dict[int, Observations]:
+    """What an observer makes of two people, one of whom shows no lean and is looked at twice."""
+    truth = load_truth(EXAMPLES / "synthetic_walk_truth.npz")
+    observer = Observer(pose_network, DisFlow(), **how)
+    for frame in islice(read_frames(EXAMPLES / "synthetic_walk.mp4"), 7):
+        joints_px = truth.joints_px[frame.index]
+        x, y = (joints_px.min(0) + joints_px.max(0)) / 2
+        side = 1.4 * np.ptp(joints_px, axis=0).max()
+        wrong = np.full((17, 3), 0.9)
+        wrong[:, :2] = [x, y]
+        wrong[list(COCO17_MIRROR), 0] += np.linspace(-20, 20, 17)
+        one = followed(frame.index, frame.rgb, {1: (x, y, side)}, lean_rad=0.1)
+        two = followed(frame.index, frame.rgb, {2: (x + 4, y, 0.9 * side)}, wrong)
+        people = () if frame.index == 3 else one.people + two.people
+        observer.look(replace(one, people=people))
+    return {track_id: seen.observations for track_id, seen in observer.tracks().items()}
+
+
+@pytest.mark.parametrize(
+    ("how", "tolerance_px"),
+    [
+        ({"batch_frames": 3}, 0.05),
+        ({"open_frame": lambda rgb: DeviceFrame(rgb, "cpu")}, 0.5),
+        ({"open_frame": lambda rgb: DeviceFrame(rgb, "cpu"), "batch_frames": 8}, 0.5),
+    ],
+    ids=["batch", "device", "both"],
+)
+def test_a_gpus_way_sees_the_same(
+    pose_network: BlazePoseLandmarks, how: dict[str, Any], tolerance_px: float
+) -> None:
+    """Run on the CPU; crops that are cut another way differ by rounding."""
+    plain, other = watched(pose_network), watched(pose_network, **how)
+    assert list(plain) == list(other) == [1, 2]
+    for track_id, seen in plain.items():
+        same = other[track_id]
+        np.testing.assert_array_equal(same.track.frame_index, [0, 1, 2, 4, 5, 6])
+        apart = np.linalg.norm(same.landmarks_px - seen.landmarks_px, axis=-1)
+        assert np.median(apart) < tolerance_px
+        assert apart.max() < 20 * tolerance_px
+        np.testing.assert_allclose(same.crops_cxcysa, seen.crops_cxcysa, atol=0.05)
+        flow = seen.flow[:]
+        assert flow.any(axis=(1, 2, 3)).tolist() == [False, True, True, False, True, True]
+        assert np.median(np.abs(same.flow[:] - flow)) < 1e-3
+
+
+@pytest.mark.gpu
+def test_cuda_sees_the_same(pose_network: BlazePoseLandmarks) -> None:
+    """All of the GPU's ways at once: its crops, batches, half precision and CUDA graphs."""
+    plain = watched(pose_network)
+    other = watched(load_blazepose("cuda"), device="cuda", batch_frames=2)
+    for track_id, seen in plain.items():
+        apart = np.linalg.norm(other[track_id].landmarks_px - seen.landmarks_px, axis=-1)
+        assert np.median(apart) < 1
 
 
 def test_pictures_are_forgotten(observer: Observer) -> None:

@@ -185,6 +185,21 @@ def test_long_tracks_are_refined_in_pieces_with_one_body(
         assert after < 0.8 * before
 
 
+def test_pieces_meet(
+    start: Estimate, evidence: Evidence, body: BodyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refined with a few frames of its neighbours, a piece ends where the next one begins."""
+    whole = refine(start, evidence, body, CAMERA, SHORT)
+    middle = slice(NUM_FRAMES // 2 - 1, NUM_FRAMES // 2 + 1)
+    apart_mm = []
+    for margin in (0, 8):
+        monkeypatch.setattr(refinement, "MAX_FRAMES", (NUM_FRAMES + 1) // 2)
+        monkeypatch.setattr(refinement, "MARGIN_FRAMES", margin)
+        pieces = refine(start, evidence, body, CAMERA, SHORT)
+        apart_mm.append(error_mm(part_of(pieces, middle), part_of(whole, middle), body))
+    assert apart_mm[1] < 0.6 * apart_mm[0]
+
+
 @pytest.mark.parametrize("num_frames", [1, 2, 3])
 def test_very_short_tracks(
     num_frames: int, start: Estimate, evidence: Evidence, body: BodyModel

@@ -1,0 +1,40 @@
+"""Memory of freed arrays goes back to the system."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dtsvibe_cli.allocation import give_large_arrays_back
+
+_HELD_AFTER_FREEING = """
+import sys
+import numpy as np, psutil
+from dtsvibe_cli.allocation import give_large_arrays_back
+if sys.argv[1] == "told":
+    give_large_arrays_back()
+np.ones(30 << 20, np.uint8)  # from now on glibc by itself takes such blocks from the heap
+before = psutil.Process().memory_info().rss
+large, small = [], []
+for _ in range(4):
+    large.append(np.ones(20 << 20, np.uint8))
+    small.append(bytearray(100_000))  # lies above it and keeps the heap from shrinking
+large.clear()
+print((psutil.Process().memory_info().rss - before) >> 20)
+"""
+
+
+def _held_mib(told: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", _HELD_AFTER_FREEING, told],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not give_large_arrays_back(), reason="the C library is not glibc")
+def test_large_arrays_are_given_back() -> None:
+    assert _held_mib("told") < 10
+    assert _held_mib("by itself") > 40, "glibc does it by itself now: the call can go"
