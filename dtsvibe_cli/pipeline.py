@@ -67,7 +67,7 @@ def estimate_video(
     tracker: str | Tracker = "bytetrack",
     flow: str | FlowEstimator = "auto",
     weights: str | Path | MotionModel = "lite",
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     window_stride: int | None = None,
     focal: str | None = None,
     refine: bool = True,
@@ -185,9 +185,9 @@ def estimate_video(
 
 def render_video(
     motion: VideoMotion,
-    out_path: Path,
+    out_path: str | Path,
     *,
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     renderer: str | Renderer = "auto",
     layout: str = "side-by-side",
     view: str | None = None,
@@ -195,7 +195,7 @@ def render_video(
     wireframe: bool = False,
     show_ids: bool = False,
     max_width_px: int = 1920,
-    source: Path | None = None,
+    source: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Draw the bodies of a result over its video.
@@ -218,6 +218,9 @@ def render_video(
     Raises:
         DtsVibeError: The source or the target, the renderer or an option.
     """
+    out_path, source = Path(out_path), Path(source or motion.video.path)
+    if out_path.resolve() == source.resolve():
+        raise ConfigError(f"{out_path} is the input video itself: give another file to write.")
     options = _overlay_options(
         layout=layout,
         view=view,
@@ -244,7 +247,7 @@ def render_video(
 
 def run(
     source: str | Path,
-    out: Path,
+    out: str | Path,
     *,
     render: bool = True,
     verts: bool = False,
@@ -257,7 +260,7 @@ def run(
     wireframe: bool = False,
     show_ids: bool = False,
     max_width_px: int = 1920,
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     device: str = "auto",
     end_s: float | None = None,
     **estimate: Any,
@@ -286,6 +289,7 @@ def run(
     Raises:
         DtsVibeError: Whatever a user can mend; then nothing is left half-written.
     """
+    out = Path(out)
     # a mistake in how it shall look is told before the work, not after it
     options = _overlay_options(
         layout=layout,
@@ -351,8 +355,10 @@ def _load_motion_model(weights: str | Path | MotionModel, device: str) -> Motion
     return weights
 
 
-def _load_body(body_model: Path | BodyModel | None) -> BodyModel:
-    return body_model if isinstance(body_model, BodyModel) else load_body_model(body_model)
+def _load_body(body_model: str | Path | BodyModel | None) -> BodyModel:
+    if isinstance(body_model, BodyModel):
+        return body_model
+    return load_body_model(None if body_model is None else Path(body_model))
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:
