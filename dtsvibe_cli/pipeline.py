@@ -20,11 +20,12 @@ from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.cameras import choose_camera
 from dtsvibe_cli.models.blazepose import load_blazepose
 from dtsvibe_cli.models.checkpoint import load_network
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
 from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
 from dtsvibe_cli.smpl import BodyModel, vertices_of
-from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
 from dtsvibe_cli.stages.estimation import MotionModel
 from dtsvibe_cli.stages.flow import FlowEstimator, make_flow
@@ -40,9 +41,6 @@ from dtsvibe_cli.stages.windows import choose_stride
 from dtsvibe_cli.streaming import Stages, shared_cores
 from dtsvibe_cli.timing import Stopwatch, added
 from dtsvibe_cli.video import probe, read_frames
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ def estimate_video(
     tracker: str | Tracker = "bytetrack",
     flow: str | FlowEstimator = "auto",
     weights: str | Path | MotionModel = "lite",
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     window_stride: int | None = None,
     focal: str | None = None,
     refine: bool = True,
@@ -111,7 +109,7 @@ def estimate_video(
     Raises:
         DtsVibeError: Whatever a user can mend: the input, the weights, the body model, an option.
     """
-    progress = on_progress or _silent
+    progress = on_progress or silent
     watch = Stopwatch()
     chosen = choose_device(device)
     with Stages() as stages, shared_cores(_BUSY_THREADS):
@@ -187,9 +185,9 @@ def estimate_video(
 
 def render_video(
     motion: VideoMotion,
-    out_path: Path,
+    out_path: str | Path,
     *,
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     renderer: str | Renderer = "auto",
     layout: str = "side-by-side",
     view: str | None = None,
@@ -197,7 +195,7 @@ def render_video(
     wireframe: bool = False,
     show_ids: bool = False,
     max_width_px: int = 1920,
-    source: Path | None = None,
+    source: str | Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Draw the bodies of a result over its video.
@@ -220,6 +218,9 @@ def render_video(
     Raises:
         DtsVibeError: The source or the target, the renderer or an option.
     """
+    out_path, source = Path(out_path), Path(source or motion.video.path)
+    if out_path.resolve() == source.resolve():
+        raise ConfigError(f"{out_path} is the input video itself: give another file to write.")
     options = _overlay_options(
         layout=layout,
         view=view,
@@ -229,7 +230,8 @@ def render_video(
         max_width_px=max_width_px,
     )
     body = _load_body(body_model)
-    progress = on_progress or _silent
+    check_made_with(body, motion.meta, "The result")
+    progress = on_progress or silent
     with opened_renderer(renderer) as drawer:
         draw_video(
             motion,
@@ -245,7 +247,7 @@ def render_video(
 
 def run(
     source: str | Path,
-    out: Path,
+    out: str | Path,
     *,
     render: bool = True,
     verts: bool = False,
@@ -258,7 +260,7 @@ def run(
     wireframe: bool = False,
     show_ids: bool = False,
     max_width_px: int = 1920,
-    body_model: Path | BodyModel | None = None,
+    body_model: str | Path | BodyModel | None = None,
     device: str = "auto",
     end_s: float | None = None,
     **estimate: Any,
@@ -287,6 +289,7 @@ def run(
     Raises:
         DtsVibeError: Whatever a user can mend; then nothing is left half-written.
     """
+    out = Path(out)
     # a mistake in how it shall look is told before the work, not after it
     options = _overlay_options(
         layout=layout,
@@ -298,7 +301,7 @@ def run(
     )
     check_renderer(renderer)
     give_large_arrays_back()
-    progress = on_progress or _silent
+    progress = on_progress or silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)
         if str(source).startswith("webcam:"):
@@ -336,13 +339,11 @@ def run(
             written.insert(0, paths.overlay)
             seconds = added(report.seconds, watch.seconds)
             report = replace(report, seconds=seconds, renderer=opened.name)
+        elif drawer is not None:  # an overlay of an earlier run would show other people
+            paths.overlay.unlink(missing_ok=True)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))
-
-
-def _silent(stage: str, done: int, total: int | None) -> None:
-    """Show nothing."""
 
 
 def _load_motion_model(weights: str | Path | MotionModel, device: str) -> MotionModel:
@@ -354,8 +355,10 @@ def _load_motion_model(weights: str | Path | MotionModel, device: str) -> Motion
     return weights
 
 
-def _load_body(body_model: Path | BodyModel | None) -> BodyModel:
-    return body_model if isinstance(body_model, BodyModel) else load_body_model(body_model)
+def _load_body(body_model: str | Path | BodyModel | None) -> BodyModel:
+    if isinstance(body_model, BodyModel):
+        return body_model
+    return load_body_model(None if body_model is None else Path(body_model))
 
 
 def _expected_frames(video: VideoInfo, start_s: float | None, end_s: float | None) -> int | None:

@@ -133,7 +133,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def save_results(motion: VideoMotion, path: Path) -> None:
+def save_results(motion: VideoMotion, path: str | Path) -> None:
     """Write a result as one ``.npz``; :func:`load_results` gives the same values back.
 
     Raises:
@@ -144,7 +144,7 @@ def save_results(motion: VideoMotion, path: Path) -> None:
         raise ValueError(f"people share a track_id: {ids}")
     rows = [_person_rows(person) for person in motion.people]
     meta = json.dumps(_header(motion), indent=1, allow_nan=False)
-    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+    with atomic_path(Path(path)) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
         _write(file, "meta", np.array(meta))
         _write(file, "time_s", motion.time_s)
         for name in _ROW_SHAPES:
@@ -192,7 +192,7 @@ def load_results(path: str | Path) -> VideoMotion:
 
 def save_vibe_pickle(
     motion: VideoMotion,
-    path: Path,
+    path: str | Path,
     *,
     vertices: Callable[[SmplParams], Float[np.ndarray, "frame vertex 3"]] | None = None,
 ) -> None:
@@ -211,7 +211,7 @@ def save_vibe_pickle(
     output = {
         person.track.track_id: _vibe_person(person, size_px, vertices) for person in motion.people
     }
-    with atomic_path(path) as part, part.open("wb") as file:
+    with atomic_path(Path(path)) as part, part.open("wb") as file:
         _PortablePickler(file, protocol=4).dump(output)  # 4: VIBE lives on Python 3.7
 
 

@@ -84,6 +84,26 @@ def load_body_model(path: Path | None = None) -> BodyModel:
         raise BodyModelError(f"{path} is not a body model file ({error}); {_NEED_SMPL}") from error
 
 
+def check_made_with(body: BodyModel, meta: Mapping[str, Any], result: str) -> None:
+    """Refuse a body other than the one that a result was made with: its betas mean another figure.
+
+    Args:
+        body: The body in use.
+        meta: Of the result; one that does not name its body is taken as it is.
+        result: What the message calls the result.
+
+    Raises:
+        BodyModelError: They differ.
+    """
+    made_with = meta.get("body_model")
+    if not isinstance(made_with, dict) or made_with.get("sha256") in (None, body.sha256):
+        return
+    raise BodyModelError(
+        f"{result} was made with the body model {made_with.get('name')!r}, not with "
+        f"{body.name!r}: give the same --body-model."
+    )
+
+
 def _to_body_model(path: Path, content: bytes, arrays: Mapping[str, Any]) -> BodyModel:
     """Check that the arrays belong together and bring them into our precision."""
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}

@@ -200,7 +200,7 @@ def read_tensors(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     for path in paths:
         part, part_metadata = _read_file(path)
         if metadata is not None and (part_metadata != metadata or part.keys() & tensors.keys()):
-            raise WeightsError(f"Weights file {path} is a shard of another set: {_ADVICE}.")
+            raise WeightsError(f"Weights file {path} is a shard of another set: {_advice(path)}.")
         metadata = part_metadata
         tensors |= part
     assert metadata is not None
@@ -269,7 +269,10 @@ def _with_siblings(path: Path) -> tuple[Path, ...]:
             )
         match = _SHARD.fullmatch(firsts[0].stem) if firsts else None
     if match is None:
-        raise WeightsError(f"Weights file {path} is missing: give the path of a file that exists.")
+        raise WeightsError(
+            f"Weights file {path} is missing: give the path of a file that exists, or a name that "
+            "`dtsvibe weights list` shows."
+        )
     stem, count = match["stem"], match["count"]
     shards = tuple(
         path.with_name(f"{stem}-{index:05d}-of-{count}{path.suffix}")
@@ -291,5 +294,11 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise WeightsError(
-            f"Weights file {path} is damaged or no safetensors file ({error}): {_ADVICE}."
+            f"Weights file {path} is damaged or no safetensors file ({error}): {_advice(path)}."
         ) from error
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that cannot be used: ours is mended, another one replaced."""
+    ours = path.resolve().parent == weights_dir().resolve()
+    return _ADVICE if ours else "give one that `dtsvibe train` wrote, or leave the option out"

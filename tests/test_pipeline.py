@@ -16,11 +16,19 @@ import torch
 from click.testing import CliRunner, Result
 from synthetic import small_body
 
-from dtsvibe_cli import estimate_video, load_results, pipeline, render_video, run
+from dtsvibe_cli import (
+    estimate_video,
+    load_results,
+    pipeline,
+    render_video,
+    run,
+    save_results,
+    save_vibe_pickle,
+)
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.datatypes import Detections, Frame, PersonMotion, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import ConfigError, VideoError
+from dtsvibe_cli.errors import BodyModelError, ConfigError, VideoError
 from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
 from dtsvibe_cli.models.checkpoint import load_network, save_network
 from dtsvibe_cli.models.config import PAPER, TINY, ModelConfig
@@ -32,7 +40,7 @@ from dtsvibe_cli.streaming import Stages
 from dtsvibe_cli.synthetic.clip import FRAME_RATE
 from dtsvibe_cli.synthetic.truth import load_truth
 from dtsvibe_cli.video import VideoWriter, probe, read_frames
-from dtsvibe_cli.weights import registry
+from dtsvibe_cli.weights import find, registry
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CLIP = EXAMPLES / "synthetic_walk.mp4"
@@ -300,6 +308,29 @@ def test_a_renderer_of_ones_own_is_left_open(results: pipeline.RunResult, tmp_pa
     assert renderer.num_drawn == NUM_FRAMES
 
 
+def test_python_takes_paths_as_text(
+    one_frame: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = str(find("body7k")[0])
+    made = run(
+        str(one_frame), "out", weights=str(_tiny(tmp_path)), body_model=body, renderer="numpy"
+    )
+    assert [path.exists() for path in made.written] == [True] * 4
+    drawn = render_video(made.motion, "drawn.mp4", source=str(one_frame), renderer="numpy")
+    assert drawn.exists()
+    save_results(made.motion, "copy_smpl.npz")
+    save_vibe_pickle(made.motion, "copy_smpl.pkl")
+    assert load_results("copy_smpl.npz").people
+
+
+def test_the_input_is_never_drawn_over(results: pipeline.RunResult, clip: Path) -> None:
+    before = clip.read_bytes()
+    with pytest.raises(ConfigError, match="is the input video itself"):
+        render_video(results.motion, clip, renderer="numpy")
+    assert clip.read_bytes() == before
+
+
 def no_file(folder: Path, clip: Path) -> Path:
     return folder / "nothing.mp4"
 
@@ -482,6 +513,15 @@ def test_a_video_without_people_is_no_error(
     assert (report["num_frames"], report["people"]) == (30, [])
 
 
+def test_nobody_leaves_no_overlay_of_an_earlier_run(
+    nobody: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+) -> None:
+    earlier = ResultPaths.of(tmp_path, nobody).overlay
+    earlier.write_text("somebody")
+    assert dtsvibe(nobody, tmp_path, "--end", 0.1, "--overwrite").exit_code == 0
+    assert not earlier.exists()
+
+
 def test_a_single_frame_is_a_video(
     one_frame: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
 ) -> None:
@@ -620,6 +660,9 @@ def test_a_motion_model_and_a_body_of_ones_own(clip: Path, tmp_path: Path) -> No
     drawer = Counting()
     render_video(motion, tmp_path / "own.mp4", body_model=body, renderer=drawer)
     assert drawer.num_vertices == {len(body.v_template)}
+    with pytest.raises(BodyModelError, match=r"model 'small', not with .*: give the"):
+        render_video(motion, tmp_path / "other.mp4", renderer=drawer)
+    assert not (tmp_path / "other.mp4").exists()
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -156,5 +156,8 @@ def test_committed_clip_is_small() -> None:
 def test_a_file_of_another_kind_is_no_truth(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "truth.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not a truth file"):
+    with pytest.raises(DataError, match="not a truth file") as error:
         load_truth(path)
+    assert "pickle" not in str(error.value)
+    with pytest.raises(DataError, match=r"There is no truth file .*: give a NAME_truth"):
+        load_truth(tmp_path / "nowhere.npz")

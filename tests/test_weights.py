@@ -201,7 +201,7 @@ def test_old_shards_beside_new_ones_are_not_guessed_between(tmp_path: Path) -> N
 
 
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"nothing\.safetensors is missing"):
+    with pytest.raises(WeightsError, match=r"nothing\.safetensors is missing.*weights list"):
         weights.read_tensors(tmp_path / "nothing.safetensors")
 
 
@@ -220,8 +220,16 @@ def test_damaged_file_is_one_clear_error(tmp_path: Path, kind: str) -> None:
             torch.save(TENSORS, path)
         case "folder":
             path.mkdir()
-    with pytest.raises(WeightsError, match=r"bad\.safetensors is (damaged|missing)"):
+    with pytest.raises(WeightsError, match=r"bad\.safetensors is (damaged|missing)") as error:
         weights.read_tensors(path)
+    assert "reinstall" not in str(error.value)
+
+
+def test_a_damaged_file_of_ours_is_mended_by_reinstalling(folder: Path) -> None:
+    path = weights.find("tiny")[0]
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(WeightsError, match=r"is damaged.*reinstall dtsvibe"):
+        weights.read_tensors("tiny")
 
 
 def test_weights_of_others_without_our_metadata_can_be_read(tmp_path: Path) -> None:

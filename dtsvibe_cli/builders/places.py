@@ -10,7 +10,6 @@ import hashlib
 import importlib.resources
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +21,7 @@ import platformdirs
 
 from dtsvibe_cli.builders.fetch import PackageMember, read_members
 from dtsvibe_cli.errors import DataError, WeightsError
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.results import atomic_path
 from dtsvibe_cli.video.exr import decode_exr
 
@@ -67,9 +67,7 @@ def places_folder() -> Path:
     return platformdirs.user_cache_path("dtsvibe") / "places"
 
 
-def collect_places(
-    folder: Path, on_progress: Callable[[str, int, int | None], None] | None = None
-) -> list[Path]:
+def collect_places(folder: Path, on_progress: OnProgress | None = None) -> list[Path]:
     """Fetch every place that is not in the folder yet; gives all files that are there afterwards.
 
     What a package no longer holds in the known form is left out with a warning.

@@ -2,17 +2,16 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dtsvibe_cli.progress import OnProgress, silent
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Takes the stage, how many of its items are done, and of how many (None when nobody knows)."""
 
 
 class _StderrHandler(logging.Handler):
@@ -45,7 +44,7 @@ def progress_bars(*, quiet: bool) -> Iterator[OnProgress]:
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield lambda stage, done, total: None
+        yield silent
         return
     columns = (
         TextColumn("{task.description:<12}"),

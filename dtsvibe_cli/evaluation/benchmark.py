@@ -4,7 +4,7 @@ import logging
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from fractions import Fraction
@@ -17,7 +17,7 @@ import torch
 from dtsvibe_cli import __version__
 from dtsvibe_cli.datatypes import PinholeCamera, VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
-from dtsvibe_cli.errors import BodyModelError, ConfigError, DataError
+from dtsvibe_cli.errors import ConfigError, DataError
 from dtsvibe_cli.evaluation.frame_errors import FrameErrors, usual_step
 from dtsvibe_cli.evaluation.ground_truth import GroundTruth, TrueSequence, TruthBodies
 from dtsvibe_cli.evaluation.joint_sets import JointSet, load_regressor
@@ -27,14 +27,13 @@ from dtsvibe_cli.evaluation.readers import open_truth
 from dtsvibe_cli.evaluation.summary import all_tables
 from dtsvibe_cli.evaluation.truth_boxes import TrueBoxDetector, TrueBoxTracker, known_boxes
 from dtsvibe_cli.pipeline import estimate_video
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.results import load_results, save_results
 from dtsvibe_cli.run_folder import folder_to_write
-from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import make_detector
 
 _LOG = logging.getLogger(__name__)
-
-OnProgress = Callable[[str, int, int | None], None]
 
 BOXES: Final = ("tracked", "truth")
 JOINTS: Final = ("auto", "smpl", "lsp14")
@@ -173,7 +172,7 @@ class _Run:
     ) -> None:
         self._protocol, self._ruler = protocol, ruler
         self._results, self._out, self._overwrite = results, out, overwrite
-        self._progress = on_progress or (lambda stage, done, total: None)
+        self._progress = on_progress or silent
         self._estimate = estimate
         self._joint_set: JointSet | None = None
         self._meta: list[dict[str, Any]] = []
@@ -194,6 +193,8 @@ class _Run:
         if not errors:
             named = f" named {', '.join(patterns)}" if patterns else ""
             raise DataError(f"The data set has no sequence{named} with a person in it.")
+        if not self._meta:
+            raise DataError(f"{self._results} holds no result of this data set: {self._remarks[0]}")
         if not any((one.found & one.scored).any() for one in errors):
             raise DataError(
                 "The results and the truth have no frame in common: nobody was found where the "
@@ -264,13 +265,7 @@ class _Run:
         self._rates |= {f"{float(motion.video.frame_rate) / step:.4g}" for step in steps}
         if motion.camera.source == "default":
             self._guessed_focal += 1
-        made_with = motion.meta.get("body_model", {}).get("sha256")
-        if made_with is not None and made_with != self._ruler.body.sha256:
-            name = motion.meta["body_model"].get("name")
-            raise BodyModelError(
-                f"The result of {sequence.name} was made with the body model {name!r}, and is "
-                f"measured with {self._ruler.body.name!r}: give the same --body-model."
-            )
+        check_made_with(self._ruler.body, motion.meta, f"The result of {sequence.name}")
 
     def _evaluation(self, truth: GroundTruth, errors: list[FrameErrors]) -> Evaluation:
         joints = self._joint_set

@@ -1,7 +1,7 @@
 """What the temporal encoder looks at (paper, figure 4): each head's map, averaged over windows."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,12 +20,11 @@ from dtsvibe_cli.models.checkpoint import load_network
 from dtsvibe_cli.models.dts_vibe import DtsVibe, Theta
 from dtsvibe_cli.models.temporal_encoder import TransformerTemporalEncoder
 from dtsvibe_cli.pipeline import estimate_video
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.results import load_results
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.training.motion_bank import load_bank
 from dtsvibe_cli.training.simulation import Simulator
-
-OnProgress = Callable[[str, int, int | None], None]
 
 NUM_WINDOWS: Final = 1000
 """The paper's."""

@@ -18,7 +18,7 @@ from dtsvibe_cli.figures.canvas import MAX_HEIGHT_IN, WIDTH_IN, check_target, fi
 from dtsvibe_cli.figures.sampling import chosen_frames, names_of, read_pictures, spread
 from dtsvibe_cli.results import load_results
 from dtsvibe_cli.smpl import BodyModel
-from dtsvibe_cli.smpl_files import load_body_model
+from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.overlay import OverlayOptions, draw_frame, people_in_frame
 from dtsvibe_cli.stages.rendering import Renderer, opened_renderer
 from dtsvibe_cli.stages.rendering.views import view_rotation
@@ -87,8 +87,11 @@ def draw_rows(
     check_target(out, overwrite=overwrite)
     view_rotation(view)
     names = names_of(results, labels)
-    videos = _by_video([load_results(path) for path in results], frames)
+    motions = [load_results(path) for path in results]
     body = load_body_model(body_model)
+    for path, motion in zip(results, motions, strict=True):
+        check_made_with(body, motion.meta, str(path))
+    videos = _by_video(motions, frames)
     boxes = [[_box(video, frame, crop=crop) for frame in video.frames] for video in videos]
     aspect = _common_aspect([box for of_video in boxes for box in of_video])
     with opened_renderer(renderer) as drawer:

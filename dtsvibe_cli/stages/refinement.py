@@ -56,7 +56,7 @@ class RefineSettings:
     smoothness: float = 8.0
     flow: float = 0.1
     pose_prior: float = 4.0
-    shape_prior: float = 0.01
+    shape_prior: float = 0.1
     robust_scale: float = 0.05
     """Reprojection errors far beyond this fraction of the body's size count as outliers."""
 
@@ -269,7 +269,7 @@ def _loss(
         + settings.smoothness * _unsmoothness(posed, evidence)
         + settings.flow * _flow_mismatch(posed, evidence, settings.robust_scale)
         + settings.pose_prior * prior
-        + settings.shape_prior * 10 * shape
+        + settings.shape_prior * shape
     )
 
 

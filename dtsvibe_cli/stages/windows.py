@@ -122,15 +122,3 @@ def project_in_blocks(
     for part in matrix.split(block):
         part.copy_(project_to_rotmat(part))
     return matrix
-
-
-def stitch(
-    theta: Theta,
-    windows: Windows,
-    num_frames: int,
-    seen: Bool[Tensor, " frame"],
-) -> Stitched:
-    """Blend overlapping windows; betas: the median over frames in which the person was ``seen``."""
-    stitcher = Stitcher(num_frames, seen)
-    stitcher.add(theta, windows)
-    return stitcher.result()

@@ -108,8 +108,12 @@ def load_truth(path: Path) -> Truth:
     Raises:
         DataError: The file is missing or is no truth file.
     """
+    if not path.is_file():
+        raise DataError(f"There is no truth file {path}: give a NAME_truth.npz.")
+    if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, and advise to run it
+        raise DataError(f"{path} is not a truth file of a synthetic clip: it is no whole .npz.")
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = {field.name: file[field.name] for field in fields(Truth)}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a truth file of a synthetic clip ({error}).") from error

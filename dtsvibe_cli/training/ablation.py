@@ -6,7 +6,7 @@ The rows are in :mod:`~dtsvibe_cli.training.ablation_plan`, what is said of them
 
 import csv
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,6 +19,7 @@ from dtsvibe_cli.evaluation.ground_truth import TruthBodies
 from dtsvibe_cli.evaluation.outcome import Evaluation, write_evaluation
 from dtsvibe_cli.evaluation.readers import open_truth
 from dtsvibe_cli.models.dts_vibe import build
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.run_folder import folder_to_write
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.training.ablation_plan import VARIANTS, Variant, open_plan, stages, write_plan
@@ -31,8 +32,6 @@ from dtsvibe_cli.training.run import train
 from dtsvibe_cli.weights import read_tensors
 
 _LOG = logging.getLogger(__name__)
-
-OnProgress = Callable[[str, int, int | None], None]
 
 STEM: Final = "ablation"
 """Of ``ablation.md`` and ``ablation.json``."""
@@ -132,7 +131,7 @@ class _Run:
         self._motion, self._data, self._clips = motion, data, clips
         self._out, self._config = out, config
         self._device, self._workers = device, workers
-        self.show = on_progress or (lambda stage, done, total: None)
+        self.show = on_progress or silent
 
     def row(self, variant: Variant, seed: int) -> TrainedRow:
         """Train what is not trained yet, and measure."""

@@ -6,7 +6,7 @@ own format: ``dtsvibe run --flow raft_small.pth`` takes it.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.results import atomic_path
 from dtsvibe_cli.stages.flow import FlowEstimator, RaftFlow
 from dtsvibe_cli.training.flow_pairs import HELD_OUT_FROM, TUNED_BELOW, FlowPair, make_pair
@@ -124,7 +125,7 @@ def train_flow(
     config: FlowTrainConfig | None = None,
     resume: bool = False,
     device: str = "auto",
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Train to the end; returns the weights file.
 

@@ -5,7 +5,6 @@ do not change when other clips come or go.
 """
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ from dtsvibe_cli.evaluation.views import view_yaw_deg
 from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.models.checkpoint import load_network
 from dtsvibe_cli.models.dts_vibe import DtsVibe
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.report import describe_weights
 from dtsvibe_cli.run_folder import folder_to_write
 from dtsvibe_cli.smpl import BodyModel
@@ -56,7 +56,7 @@ def evaluate_motion(
     seed: int = 0,
     device: str = "auto",
     cache: Path | None = None,
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Errors by clip, by action and by view angle on the motion that training holds out.
 

@@ -14,6 +14,7 @@ from dtsvibe_cli.datatypes import Observations
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError, DataError, VideoError
 from dtsvibe_cli.models.config import ModelConfig, preset
+from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.results import atomic_path
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
@@ -30,9 +31,6 @@ from dtsvibe_cli.training.sequences import (
 
 MIN_SEEN_FRAMES: Final = 16
 """Of less than a window of the paper nothing is learned."""
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Takes the stage, how many of its items are done, and of how many."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ def prepare(
     body_model: Path | None = None,
     flow: str = "auto",
     device: str = "auto",
-    on_progress: OnProgress = lambda stage, done, total: None,
+    on_progress: OnProgress = silent,
 ) -> Prepared:
     """Prepare a data set for training; what is there already is kept.
 

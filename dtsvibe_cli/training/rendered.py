@@ -198,7 +198,7 @@ def make_studio(
     Raises:
         DataError: There is no motion, or there are no places in the folder.
     """
+    library = None if places is None else PlaceLibrary(places)
     body = body or load_body_model()
     bank = load_bank(motion, body.joint_template.double().numpy(), cache)
-    library = None if places is None else PlaceLibrary(places)
     return Studio(Director(bank.subset(held_out=held_out), body, library, frames))

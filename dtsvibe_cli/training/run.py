@@ -1,7 +1,7 @@
 """One training run, from folders of data to a weights file and a curve."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.models.checkpoint import save_network
 from dtsvibe_cli.models.dts_vibe import DtsVibe, build
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.training import distributed
 from dtsvibe_cli.training.checkpointing import finished_run, read_checkpoint
@@ -40,7 +41,7 @@ def train(
     device: str = "auto",
     workers: int = 1,
     cache: Path | None = None,
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Path, ...]:
     """Train to the end and write the averaged network; returns the files written.
 
@@ -153,9 +154,7 @@ def _start(config: TrainConfig, first_stage: dict[str, Any] | None) -> DtsVibe:
     return network
 
 
-def _run(
-    trainer: Trainer, on_progress: Callable[[str, int, int | None], None] | None = None
-) -> None:
+def _run(trainer: Trainer, on_progress: OnProgress | None = None) -> None:
     def on_step(step: int, error_mm: float) -> None:
         if on_progress is not None:
             on_progress("train", step, trainer.config.steps)

@@ -1,7 +1,7 @@
 """Fills a folder with rendered training sequences: scene after scene, each made exactly once."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.results import atomic_path
 from dtsvibe_cli.training.rendered import DATASET, Studio, make_studio, to_sequence
 from dtsvibe_cli.training.sequences import write_sequence
@@ -38,7 +39,7 @@ def render_sequences(
     seed: int = 0,
     places: Path | None = None,
     workers: int = 1,
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Film scenes and write a training sequence for each person who was seen in them.
 

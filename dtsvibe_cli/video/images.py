@@ -9,7 +9,8 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from dtsvibe_cli.errors import ConfigError, VideoError
-from dtsvibe_cli.video.source import focal_length_px, require_exists
+from dtsvibe_cli.geometry.cameras import focal_from_35mm
+from dtsvibe_cli.video.source import require_exists
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_FRAME_RATE = Fraction(30)
@@ -83,7 +84,7 @@ def image_focal_length_px(path: Path) -> float | None:
         exif = stored.getexif().get_ifd(ExifTags.IFD.Exif)
         size_px = stored.size
     equivalent_mm = float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0)
-    return focal_length_px(equivalent_mm, size_px) if equivalent_mm > 0 else None
+    return focal_from_35mm(equivalent_mm, *size_px) if equivalent_mm > 0 else None
 
 
 def _natural_key(path: Path) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from av.container import InputContainer
 
 from dtsvibe_cli.datatypes import VideoInfo
 from dtsvibe_cli.errors import VideoError
+from dtsvibe_cli.geometry.cameras import focal_from_35mm
 from dtsvibe_cli.video.images import (
     image_focal_length_px,
     image_rate,
@@ -18,7 +19,6 @@ from dtsvibe_cli.video.images import (
 )
 from dtsvibe_cli.video.reader import decode_stream
 from dtsvibe_cli.video.source import (
-    focal_length_px,
     open_container,
     picture_geometry,
     stream_rate,
@@ -81,8 +81,7 @@ def _probe_file(path: Path) -> VideoInfo:
             num_frames=stream.frames or None,
             rotation_deg=geometry.rotation_deg,
             has_audio=bool(container.streams.audio),
-            focal_length_px=equivalent_mm
-            and focal_length_px(equivalent_mm, geometry.upright_size_px),
+            focal_length_px=equivalent_mm and focal_from_35mm(equivalent_mm, width_px, height_px),
         )
 
 

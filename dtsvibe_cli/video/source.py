@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 else:
     VideoPacket = AudioPacket = Packet
 
-FULL_FRAME_DIAGONAL_MM = 43.27
-"""Diagonal of a 36 x 24 mm frame, to which 35 mm equivalent focal lengths refer."""
-
 
 class PictureGeometry(NamedTuple):
     """How a stored picture becomes an upright one with square pixels."""
@@ -130,8 +127,3 @@ def picture_geometry(stream: VideoStream, first: VideoFrame) -> PictureGeometry:
         height_px=first.height,
         rotation_deg=round(first.rotation / 90) % 4 * 90,
     )
-
-
-def focal_length_px(equivalent_35mm: float, size_px: tuple[int, int]) -> float:
-    """Focal length in pixels from the 35 mm equivalent, which is defined by the diagonal."""
-    return equivalent_35mm / FULL_FRAME_DIAGONAL_MM * float(np.hypot(*size_px))

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def record_webcam(index: int, path: Path | str, *, seconds: float | None = None)
         VideoError: There is no such camera, it gives no pictures, or the file cannot be written.
     """
     path = Path(path)
-    camera = cv2.VideoCapture(index)
+    with _opencv_errors_only():
+        camera = cv2.VideoCapture(index)
     try:
         if not camera.isOpened():
             raise VideoError(f"There is no camera {index} that can be opened; check its number.")
@@ -48,6 +50,17 @@ def record_webcam(index: int, path: Path | str, *, seconds: float | None = None)
         camera.release()
     _log.info("Recorded %d frames of camera %d into %s.", num_frames, index, path)
     return path
+
+
+@contextmanager
+def _opencv_errors_only() -> Iterator[None]:
+    """Without OpenCV's warnings on stderr about each way in which it tried to open a camera."""
+    log = cv2.utils.logging
+    before = log.setLogLevel(log.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
 
 
 def _record(

@@ -230,6 +230,8 @@ def test_what_is_missing_is_one_sentence(tmp_path: Path) -> None:
         evaluate(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no folder of results"):
         evaluate(truth, results=tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"holds no result of this data set: .*walk_smpl\.npz is"):
+        evaluate(truth, results=tmp_path)
     with pytest.raises(DataError, match="The video of walk is missing"):
         evaluate(truth)
     with pytest.raises(DataError, match=r"no sequence named run\*"):

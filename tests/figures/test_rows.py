@@ -8,7 +8,7 @@ from made_results import CLIP, SIZE, made_motion, save, true_person
 from PIL import Image
 
 from dtsvibe_cli.datatypes import PinholeCamera
-from dtsvibe_cli.errors import ConfigError, DataError
+from dtsvibe_cli.errors import BodyModelError, ConfigError, DataError
 from dtsvibe_cli.figures import rows as rows_module
 from dtsvibe_cli.figures.rows import draw_rows
 
@@ -90,6 +90,14 @@ def test_results_of_one_video_share_the_rows(result: Path, tmp_path: Path) -> No
     assert out.read_bytes().startswith(b"%PDF")
     with pytest.raises(ConfigError, match="no frame 70: give frames from 0 to 59"):
         draw_rows([result, other], tmp_path / "no.png", frames=[70])
+
+
+def test_bodies_of_another_model_are_not_drawn(tmp_path: Path) -> None:
+    motion = made_motion(true_person(EVERY))
+    meta = {"body_model": {"name": "theirs", "sha256": "abc"}}
+    theirs = save(replace(motion, meta=meta), tmp_path / "theirs")
+    with pytest.raises(BodyModelError, match="theirs was made with the body model 'theirs'"):
+        draw_rows([theirs], tmp_path / "no.png", renderer="numpy")
 
 
 def test_another_video_gets_rows_of_its_own(result: Path, tmp_path: Path) -> None:

@@ -8,14 +8,21 @@ from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.stages.windows import (
+    Stitched,
+    Stitcher,
     Windows,
     blend_weights,
     choose_stride,
     cut_windows,
-    stitch,
 )
 
 LENGTH = 16
+
+
+def stitch(theta: Theta, windows: Windows, num_frames: int, seen: torch.Tensor) -> Stitched:
+    stitcher = Stitcher(num_frames, seen)
+    stitcher.add(theta, windows)
+    return stitcher.result()
 
 
 @pytest.mark.parametrize("stride", range(1, LENGTH + 1))

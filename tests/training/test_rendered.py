@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from motion_files import write_random_amc
 
 from dtsvibe_cli.errors import DataError
 from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 from dtsvibe_cli.landmarks import LandmarkRegressor
 from dtsvibe_cli.smpl import BodyModel
 from dtsvibe_cli.smpl_files import load_body_model
-from dtsvibe_cli.synthetic.places import PlaceLibrary
 from dtsvibe_cli.training import rendered
 from dtsvibe_cli.training.gap_statistics import found_only, landmark_swaps
 from dtsvibe_cli.training.gap_tables import SECTIONS
@@ -20,6 +20,7 @@ from dtsvibe_cli.training.observation_gap import GapSample, sample_of
 from dtsvibe_cli.training.rendered import SeenPerson, Studio, to_sequence
 from dtsvibe_cli.training.scenes import Director
 from dtsvibe_cli.training.sequences import read_sequence, write_sequence
+from dtsvibe_cli.training.synthesis import render_sequences
 
 pytest.importorskip("numba")
 
@@ -141,6 +142,10 @@ def test_scenes_are_made_once(body: BodyModel, tmp_path: Path) -> None:
     assert made == [0, 1, 2]
 
 
-def test_an_empty_folder_of_places_says_what_to_do(tmp_path: Path) -> None:
+def test_an_empty_folder_of_places_says_what_to_do_before_motion_is_read(tmp_path: Path) -> None:
+    motion, empty, out = tmp_path / "motion", tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    write_random_amc(motion, "walk", frames=300, seed=0)
     with pytest.raises(DataError, match="--collect"):
-        PlaceLibrary(tmp_path)
+        render_sequences(motion, out, scenes=1, places=empty)
+    assert not out.exists()
