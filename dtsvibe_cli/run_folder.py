@@ -60,7 +60,7 @@ def record_to(folder: Path, source: str, seconds: float | None) -> Path:
         VideoError: The camera cannot be read.
     """
     number = source.removeprefix("webcam:")
-    if not number.isdigit():
+    if not number.isdecimal():
         raise ConfigError(f"'{source}' names no camera: the first one is webcam:0.")
     _LOG.info("Recording from camera %s; Ctrl-C ends it.", number)
     return record_webcam(int(number), folder / f"webcam_{number}.mp4", seconds=seconds)

@@ -58,11 +58,12 @@ ESTIMATE: Final = (
     ),
     click.option(
         "--detect-every",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 60),
         default=4,
         show_default=True,
         metavar="FRAMES",
-        help="Look for people in every n-th frame, follow them in between. 1 is the most careful.",
+        help="Look for people in every n-th frame, follow them in between. 1 is the most careful;"
+        " the frames up to the next look are held in memory.",
     ),
     click.option(
         "--tracker",

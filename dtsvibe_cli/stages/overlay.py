@@ -186,7 +186,8 @@ def draw_video(
 
     Raises:
         VideoError: The source cannot be read, or the video cannot be written.
-        ConfigError: There is no such view, or the source has another size than the result says.
+        ConfigError: There is no such view, or the source has another size or fewer frames than
+            the result says.
     """
     source = source or motion.video.path
     size = panel_size(motion.video.width_px, motion.video.height_px, options)
@@ -206,9 +207,13 @@ def draw_video(
     watch = watch or Stopwatch()
 
     def draw(frames: Iterator[Frame]) -> Iterator[_Picture]:
-        people_by_frame = watch.timed_iterator("body", _people_by_frame(motion, body))
-        # people first: zip asks them first, and no frame after the last one is decoded
-        for people, frame in zip(people_by_frame, frames):  # noqa: B905
+        for people in watch.timed_iterator("body", _people_by_frame(motion, body)):
+            frame = next(frames, None)
+            if frame is None:
+                raise ConfigError(
+                    f"{source} ends before the result does, which has {len(motion.time_s)} frames: "
+                    "give the video that it was made from."
+                )
             with watch("draw"):
                 picture = draw_frame(
                     frame.rgb,

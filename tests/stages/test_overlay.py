@@ -334,6 +334,15 @@ def test_moved_source_is_taken_from_its_new_place(source, tmp_path):
     assert len(list(read_frames(out))) == 3
 
 
+def test_a_source_that_ends_early_is_refused(source, tmp_path):
+    motion = _motion(source, [], 25)  # it has 24 frames
+    with pytest.raises(ConfigError, match="ends before the result does, which has 25 frames"):
+        draw_video(
+            motion, body_model(), tmp_path / "out.mp4", options=OverlayOptions(), renderer=RENDERER
+        )
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_a_source_of_another_size_is_refused(tmp_path):
     small = tmp_path / "small.mp4"
     with VideoWriter(small, frame_rate=Fraction(25)) as writer:

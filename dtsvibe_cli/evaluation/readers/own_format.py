@@ -220,4 +220,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}.") from error
+        raise DataError(
+            f"{path} cannot be read as .npz: it is missing, damaged or of another kind."
+        ) from error

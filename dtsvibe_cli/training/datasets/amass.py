@@ -50,7 +50,9 @@ def read_amass(path: Path, rate_hz: float = 60.0) -> Motion:
             recorded_hz = float(file[rate_key])
             poses, trans = file["poses"], file["trans"]
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as motion of AMASS ({error}).") from error
+        raise DataError(
+            f"{path} cannot be read as motion of AMASS: it is missing, damaged or of another kind."
+        ) from error
     if poses.ndim != 2 or poses.shape[1] < 3 * NUM_JOINTS or trans.shape != (len(poses), 3):
         raise DataError(f"{path} has poses {poses.shape} and trans {trans.shape}, not AMASS's.")
     if recorded_hz <= 0 or len(poses) == 0:
