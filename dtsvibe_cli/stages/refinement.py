@@ -27,7 +27,7 @@ from dtsvibe_cli.streaming import map_in_threads
 REFERENCE_STEP_S: Final = 1 / 60
 """Frame time at which the weight of the smoothness term is stated."""
 
-MAX_FRAMES: Final = 600
+MAX_FRAMES: Final = 300
 """Longer tracks are refined piece by piece, with the body found on the best seen piece."""
 
 MARGIN_FRAMES: Final = 8
