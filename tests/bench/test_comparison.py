@@ -7,6 +7,7 @@ from rich.console import Console
 
 from dtsvibe_cli.bench.clip import ClipSpec
 from dtsvibe_cli.bench.comparison import Contestant
+from dtsvibe_cli.bench.floor import Cost
 from dtsvibe_cli.bench.growth import (
     DEFAULTS,
     GrowthPoint,
@@ -16,8 +17,15 @@ from dtsvibe_cli.bench.growth import (
     vary,
 )
 from dtsvibe_cli.bench.measured import STAGES, Measured, complete_stages
+from dtsvibe_cli.bench.network_path import NetworkPath
 from dtsvibe_cli.bench.report import BenchReport
-from dtsvibe_cli.bench.tables import growth_table, notes, speed_table, stage_table
+from dtsvibe_cli.bench.tables import (
+    growth_table,
+    network_table,
+    notes,
+    speed_table,
+    stage_table,
+)
 from dtsvibe_cli.datatypes import VideoInfo
 from dtsvibe_cli.errors import ConfigError
 
@@ -62,11 +70,21 @@ def test_the_ratio_is_the_median_of_the_rounds() -> None:
 @pytest.fixture
 def report() -> BenchReport:
     points = (GrowthPoint(value="60", run=measured("dtsvibe", 1.0)),)
+    network_path = NetworkPath(
+        device="cpu",
+        num_frames=600,
+        people_per_frame=2.0,
+        seconds=4.0,
+        stages={"v_cnn": 0.25, "transformer": 0.75},
+        floor={"v_cnn": Cost(multiply_adds=350e6, bytes_moved=70e6)},
+        upload_bytes=0,
+    )
     return BenchReport(
         clip="x.mp4",
         video=VideoInfo(path=Path("x.mp4"), width_px=4, height_px=2, frame_rate=Fraction(30)),
         contestants=(contestant("dtsvibe", 2.0), contestant("nano", 3.0, num_frames=1)),
         growth=((parse_growth("length=60"), points),),
+        network_paths=(network_path,),
         machine={"cores": 2, "torch": "9", "reference_threads": 2},
         unmeasured=("CUDA",),
     )
@@ -74,13 +92,20 @@ def report() -> BenchReport:
 
 def test_tables_tell_ways_stages_growth_and_what_is_missing(report: BenchReport) -> None:
     console = Console(width=120, file=io.StringIO())
-    for table in (speed_table(report), stage_table(report), growth_table(*report.growth[0])):
+    for table in (
+        speed_table(report),
+        stage_table(report),
+        growth_table(*report.growth[0]),
+        network_table(report.network_paths),
+    ):
         console.print(table)
     console.print("\n".join(notes(report)))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     for told in ("dtsvibe (cpu, numpy)", "5.00", "15.0 (15.0 to 15.0)", "decode", "x 1.00", "CUDA"):
         assert told in text
+    assert "transformer 75%" in text
+    assert "0.70" in text  # 10⁹ multiply-adds a frame, of two people
     assert "V-CNN" not in text.partition("Clip: ")[0]  # nothing took place there
 
 
@@ -91,6 +116,7 @@ def test_the_report_has_what_programs_look_for(report: BenchReport) -> None:
     assert values["ratio_to_nano_way"] == pytest.approx(15)
     assert values["peak_memory_mib"] == 100.0
     assert sum(values["stages"].values()) == pytest.approx(2.0)
+    assert values["network_path"][0]["frames_per_second"] == pytest.approx(150)
     assert [each["way"] for each in values["contestants"]] == ["dtsvibe", "nano"]
     assert values["unmeasured"] == ["CUDA"]
 
