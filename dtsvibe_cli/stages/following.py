@@ -22,6 +22,7 @@ from dtsvibe_cli.geometry.joints import COCO17
 from dtsvibe_cli.stages.appearance import torso_histogram
 from dtsvibe_cli.stages.detection import Detector
 from dtsvibe_cli.stages.tracking import Tracker
+from dtsvibe_cli.stages.whole_boxes import WholeBoxes
 from dtsvibe_cli.timing import Stopwatch
 
 MOVING_MARGIN = 0.25
@@ -94,18 +95,18 @@ def follow_people(
     watch = watch or Stopwatch()
     if detect_every < 1:
         raise ValueError(f"detect_every is {detect_every}; it must be at least 1.")
-    known = _KnownPaths(max_gap_s)
+    known, whole = _KnownPaths(max_gap_s), WholeBoxes()
     waiting: deque[Frame] = deque()
     number = 0
     for number, frame in enumerate(frames):
         waiting.append(frame)
         if number % detect_every == 0:
-            known.add(_look_at(frame, number // detect_every, detector, tracker, watch))
+            known.add(_look_at(frame, number // detect_every, detector, tracker, whole, watch))
             yield from _release(waiting, known, until=known.settled_until)
     if waiting:
         if number % detect_every != 0:
             number_of_look = number // detect_every + 1
-            known.add(_look_at(waiting[-1], number_of_look, detector, tracker, watch))
+            known.add(_look_at(waiting[-1], number_of_look, detector, tracker, whole, watch))
         yield from _release(waiting, known, until=waiting[-1].index)
 
 
@@ -135,16 +136,23 @@ class _Look:
 
 
 def _look_at(
-    frame: Frame, number: int, detector: Detector, tracker: Tracker, watch: Stopwatch
+    frame: Frame,
+    number: int,
+    detector: Detector,
+    tracker: Tracker,
+    whole: WholeBoxes,
+    watch: Stopwatch,
 ) -> _Look:
     with watch("detect"):
         detections = detector(frame)
     with watch("track"):
-        people = _sightings(frame, detections, tracker)
+        people = _sightings(frame, detections, tracker, whole)
     return _Look(number=number, index=frame.index, time_s=frame.time_s, people=people)
 
 
-def _sightings(frame: Frame, detections: Detections, tracker: Tracker) -> dict[int, _Sighting]:
+def _sightings(
+    frame: Frame, detections: Detections, tracker: Tracker, whole: WholeBoxes
+) -> dict[int, _Sighting]:
     """The detections that the tracker knows, by identity."""
     people = {}
     for tracked in tracker.update(frame, detections):
@@ -152,8 +160,11 @@ def _sightings(frame: Frame, detections: Detections, tracker: Tracker) -> dict[i
         if row is None:
             continue  # the straight line to the next sighting is better than a prediction
         keypoints = None if detections.keypoints is None else detections.keypoints[row]
+        box_xyxy = detections.boxes_xyxy[row].astype(np.float64)
+        if keypoints is not None:
+            box_xyxy = whole(tracked.track_id, frame.time_s, box_xyxy, keypoints)
         people[tracked.track_id] = _Sighting(
-            box_xyxy=detections.boxes_xyxy[row].astype(np.float64),
+            box_xyxy=box_xyxy,
             score=float(detections.scores[row]),
             keypoints=np.zeros((17, 3)) if keypoints is None else keypoints.astype(np.float64),
             colours=torso_histogram(frame.rgb, detections.boxes_xyxy[row], keypoints),
