@@ -36,6 +36,8 @@ class PersonReport:
     """Frames in which the detector had."""
     swapped_limbs: int
     """Frames in which either had only arms or legs confused."""
+    jumping_limbs: int
+    """Frames in which an arm or leg had jumped away, mended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +87,7 @@ def _person_report(made: MadeMotion) -> PersonReport:
         frames=(int(track.frame_index[0]), int(track.frame_index[-1])),
         num_frames=len(track.frame_index),
         num_filled_frames=int((~made.person.observed).sum()),
-        swapped_landmarks=made.swapped.landmarks,
-        swapped_keypoints=made.swapped.keypoints,
-        swapped_limbs=made.swapped.limbs,
+        **asdict(made.mended),
     )
 
 

@@ -27,6 +27,7 @@ from dtsvibe_cli.stages.estimation import (
     split_timelines,
 )
 from dtsvibe_cli.stages.evidence import EvidenceSource
+from dtsvibe_cli.stages.jumps import WithoutJumps, mend_jumps
 from dtsvibe_cli.stages.limb_sides import LimbSides, settle_limbs
 from dtsvibe_cli.stages.refinement import refine
 from dtsvibe_cli.stages.sides import Sides, settle_sides
@@ -51,23 +52,26 @@ class MotionSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Swapped:
-    """Numbers of frames in which left and right were confused."""
+class Mended:
+    """Numbers of frames in which what was seen was put right."""
 
-    landmarks: int
-    """By the pose network."""
-    keypoints: int
-    """By the detector."""
-    limbs: int
-    """By either, only arms or legs."""
+    swapped_landmarks: int
+    """The pose network had left and right confused."""
+    swapped_keypoints: int
+    """The detector had."""
+    swapped_limbs: int
+    """Either had only arms or legs confused."""
+    jumping_limbs: int
+    """The pose network's arm or leg had jumped away."""
 
     @classmethod
-    def of(cls, sides: Sides, limbs: LimbSides) -> "Swapped":
-        """The frames that were mended."""
+    def of(cls, sides: Sides, jumps: WithoutJumps, limbs: LimbSides) -> "Mended":
+        """Count the frames that were mended."""
         return cls(
-            landmarks=int(sides.landmarks_swapped.sum()),
-            keypoints=int(sides.keypoints_swapped.sum()),
-            limbs=limbs.num_mended,
+            swapped_landmarks=int(sides.landmarks_swapped.sum()),
+            swapped_keypoints=int(sides.keypoints_swapped.sum()),
+            swapped_limbs=limbs.num_mended,
+            jumping_limbs=int(jumps.mended.sum()),
         )
 
 
@@ -76,7 +80,7 @@ class MadeMotion:
     """The motion, and what was mended on the way."""
 
     person: PersonMotion
-    swapped: Swapped
+    mended: Mended
 
 
 def make_motions(
@@ -95,7 +99,8 @@ def make_motions(
     """
     watch = watch or Stopwatch()
     sides = [settle_sides(seen) for seen in people]
-    timelines = [split_timelines(mended.observations) for mended in sides]
+    steady = [mend_jumps(settled.observations) for settled in sides]
+    timelines = [split_timelines(without.observations) for without in steady]
 
     def estimate(chosen: Sequence[int], seen: Sequence[Observations]) -> list[Estimate]:
         stretches = [
@@ -112,21 +117,21 @@ def make_motions(
             return [_joined([next(parts) for _ in timelines[k]]) for k in chosen]
 
     everybody = range(len(people))
-    starts = dict(enumerate(estimate(everybody, [mended.observations for mended in sides])))
+    starts = dict(enumerate(estimate(everybody, [without.observations for without in steady])))
     limbs = [
-        settle_limbs(sides[k].observations, _expected_px(starts[k], timelines[k], body, camera))
+        settle_limbs(steady[k].observations, _expected_px(starts[k], timelines[k], body, camera))
         for k in everybody
     ]
     mended = [k for k in everybody if limbs[k].num_mended]
     again = estimate(mended, [limbs[k].observations for k in mended])
     starts.update(zip(mended, again, strict=True))
-    counts = [Swapped.of(*pair) for pair in zip(sides, limbs, strict=True)]
+    counts = [Mended.of(*each) for each in zip(sides, steady, limbs, strict=True)]
     settled = [each.observations for each in limbs]
-    del people, sides, limbs, again  # copies of each other where something was mended
+    del people, sides, steady, limbs, again  # copies of each other where something was mended
 
     def finish(k: int) -> MadeMotion:
         person = _finish(settled[k], timelines[k], starts.pop(k), body, camera, settings, watch)
-        return MadeMotion(person=person, swapped=counts[k])
+        return MadeMotion(person=person, mended=counts[k])
 
     yield from map_in_threads(finish, everybody, most=MAX_THREADS)
 
