@@ -26,3 +26,20 @@ def give_large_arrays_back() -> bool:
         return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
     except (AttributeError, OSError):  # musl has no mallopt
         return False
+
+
+def give_freed_memory_back() -> bool:
+    """Let glibc return what is free between the blocks in use: it does so by itself only at the end
+    of its heaps, where something small always stays.
+
+    Takes some milliseconds; worth it between stages that need memory for different things.
+
+    Returns:
+        Whether there was something to give back.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):  # musl has no malloc_trim
+        return False

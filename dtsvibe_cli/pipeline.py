@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 
-from dtsvibe_cli.allocation import give_large_arrays_back
+from dtsvibe_cli.allocation import give_freed_memory_back, give_large_arrays_back
 from dtsvibe_cli.datatypes import VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
@@ -168,6 +168,7 @@ def estimate_video(
     progress("move", 0, num_people)
     making = make_motions(people, network, body, camera, settings, chosen, watch)
     del tracks, observer, people  # not needed beside what is made of it
+    give_freed_memory_back()
     with watch("motion"):
         for each in making:
             made.append(each)
@@ -322,6 +323,7 @@ def run(
         mesher = body.to(chosen) if chosen.startswith("cuda") else body
         vertices = partial(vertices_of, mesher) if verts else None
         save_vibe_pickle(motion, paths.vibe, vertices=vertices)
+        give_freed_memory_back()  # drawing needs other things than finding
         if drawer is not None and motion.people:
             watch = Stopwatch()
             with watch("render"):

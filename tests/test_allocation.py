@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dtsvibe_cli.allocation import give_large_arrays_back
+from dtsvibe_cli.allocation import give_freed_memory_back, give_large_arrays_back
 
 _HELD_AFTER_FREEING = """
 import sys
@@ -24,9 +24,9 @@ print((psutil.Process().memory_info().rss - before) >> 20)
 """
 
 
-def _held_mib(told: str) -> int:
+def _held_mib(script: str, told: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", _HELD_AFTER_FREEING, told],
+        [sys.executable, "-c", script, told],
         capture_output=True,
         text=True,
         check=True,
@@ -36,5 +36,29 @@ def _held_mib(told: str) -> int:
 
 @pytest.mark.skipif(not give_large_arrays_back(), reason="the C library is not glibc")
 def test_large_arrays_are_given_back() -> None:
-    assert _held_mib("told") < 10
-    assert _held_mib("by itself") > 40, "glibc does it by itself now: the call can go"
+    assert _held_mib(_HELD_AFTER_FREEING, "told") < 10
+    assert _held_mib(_HELD_AFTER_FREEING, "by itself") > 40, (
+        "glibc does it by itself now: the call can go"
+    )
+
+
+_HELD_BETWEEN_SMALL_BLOCKS = """
+import sys
+import psutil
+from dtsvibe_cli.allocation import give_freed_memory_back
+process = psutil.Process()
+before = process.memory_info().rss
+blocks = [bytearray(100_000) for _ in range(500)]
+small = [bytearray(100_000) for _ in range(500)][::50]  # some stay, all over the heap
+del blocks
+if sys.argv[1] == "told":
+    give_freed_memory_back()
+print((process.memory_info().rss - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(not give_large_arrays_back(), reason="the C library is not glibc")
+def test_memory_freed_between_small_blocks_is_given_back() -> None:
+    assert _held_mib(_HELD_BETWEEN_SMALL_BLOCKS, "told") < 10
+    by_itself = _held_mib(_HELD_BETWEEN_SMALL_BLOCKS, "by itself")
+    assert by_itself > 40, "glibc does it by itself now: the call can go"
