@@ -29,10 +29,10 @@ def give_large_arrays_back() -> bool:
 
 
 def give_freed_memory_back() -> bool:
-    """Let glibc return what is free between the blocks in use: it does so by itself only at the end
-    of its heaps, where something small always stays.
+    """Let glibc return what is free between the blocks in use.
 
-    Takes some milliseconds; worth it between stages that need memory for different things.
+    By itself it does so at the end of its heaps only, where something small always stays. Takes
+    some milliseconds; worth it between stages that need memory for different things.
 
     Returns:
         Whether there was something to give back.

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dtsvibe_cli.allocation import give_freed_memory_back, give_large_arrays_back
+from dtsvibe_cli.allocation import give_large_arrays_back
 
 _HELD_AFTER_FREEING = """
 import sys
