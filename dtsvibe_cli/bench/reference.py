@@ -18,7 +18,8 @@ writing in 4 are drawing, and 5 is ``encode``.
 The networks are untrained (:mod:`~dtsvibe_cli.bench.reference_networks`). Their detectors find
 nobody and their bodies are nobody's, so crops are cut where dtsvibe found the people, and dtsvibe's
 bodies are posed and drawn. The picture is laid out and shrunk as dtsvibe's, with the frame beside
-it, while the demo's has the drawn frame alone at full size.
+it, while the demo's has the drawn frame alone at full size: for 1280x720 a ninth fewer pixels
+to write and encode.
 
 Where the demo does more, this is faster: networks are loaded and warm, FFmpeg is a library and no
 program to start, the tracker (SORT) and the pickle file with all results are left out, frames are
