@@ -1,6 +1,15 @@
 """The networks of the reference pipeline: the right architectures, untrained.
 
-What a network computes costs the same whatever its weights are.
+What a network computes costs the same whatever its weights are. They are those of VIBE's demo:
+
+- YOLOv3 on squares of 416 pixels, a dozen frames at a time (its ``demo.py``). The frame becomes
+  floats at full size, black bars make it square, and the nearest pixels are taken, as in the
+  packages multi-person-tracker (``data.py``) and yolov3-pytorch (``yolo.py``, ``datasets.py``).
+- ResNet-50 of crops of 224 pixels, two GRU layers of 1024 with a linear layer and a residual, HMR's
+  regressor with three rounds (``lib/models/vibe.py``, ``lib/models/spin.py``).
+
+What comes after the regressor is cheaper here: the demo turns its numbers into rotation vectors,
+has smplx pose the body with 49 joints, and projects these.
 """
 
 from collections.abc import Sequence
@@ -21,7 +30,8 @@ ReferenceName = Literal["vibe", "nano"]
 
 CROP_SIDE_PX: Final = 224
 _FEATURES: Final = 2048
-_DETECTOR_BATCH: Final = 12
+DETECTOR_BATCH: Final = 12
+"""Frames that VIBE's detector sees at a time."""
 _CROP_BATCH: Final = 32
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -31,12 +41,16 @@ class ReferenceDetector(Protocol):
     """Looks for people in every frame."""
 
     def find(self, frames: Sequence[Picture]) -> int:
-        """How many there are in all: nearly always none, since it is untrained."""
+        """How many there are in all: nearly always none, since it is untrained.
+
+        Args:
+            frames: Of one size, red first, at most :data:`DETECTOR_BATCH`.
+        """
         ...
 
 
 class YoloV3Detector:
-    """VIBE's: YOLOv3 on squares of 416 pixels, a dozen frames at a time."""
+    """VIBE's: YOLOv3 on squares of 416 pixels, all frames at once."""
 
     def __init__(self, device: str) -> None:
         network = yolov3.YoloV3()
@@ -46,13 +60,9 @@ class YoloV3Detector:
 
     def find(self, frames: Sequence[Picture]) -> int:
         """See :class:`ReferenceDetector`."""
-        count = 0
-        for start in range(0, len(frames), _DETECTOR_BATCH):
-            squares = [_letterbox(rgb) for rgb in frames[start : start + _DETECTOR_BATCH]]
-            pictures = torch.from_numpy(np.stack(squares)).to(self._device)
-            found = self._network.find_people(pictures.permute(0, 3, 1, 2).contiguous())
-            count += sum(map(len, found))
-        return count
+        pictures = torch.stack([_floats(rgb) for rgb in frames]).to(self._device)
+        squares = torch.stack([_square(picture) for picture in pictures])
+        return sum(map(len, self._network.find_people(squares)))
 
 
 class NanoDetector:
@@ -69,7 +79,7 @@ class NanoDetector:
         """See :class:`ReferenceDetector`."""
         count = 0
         for rgb in frames:
-            bgr = np.ascontiguousarray(rgb[..., ::-1])
+            bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
             results = self._model.predict(bgr, classes=[0], device=self._device, verbose=False)
             count += len(results[0].boxes.cpu().numpy().xyxy)
         return count
@@ -136,12 +146,15 @@ def _clouds(count: int, side: int) -> Float[Tensor, "picture 3 side side"]:
     return (0.5 + 0.25 * bumps).clamp(0, 1)
 
 
-def _letterbox(rgb: Picture) -> Float[np.ndarray, "side side 3"]:
-    """The whole frame in a grey square, 0 to 1."""
-    height, width = rgb.shape[:2]
-    scale = yolov3.SIDE_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    square = np.full((yolov3.SIDE_PX, yolov3.SIDE_PX, 3), 128, np.uint8)
-    left, top = ((yolov3.SIDE_PX - side) // 2 for side in size)
-    square[top : top + size[1], left : left + size[0]] = cv2.resize(rgb, size)
-    return square.astype(np.float32) / 255
+def _floats(rgb: Picture) -> Float[Tensor, "3 height width"]:
+    """The frame, 0 to 1."""
+    return torch.from_numpy(rgb).permute(2, 0, 1).contiguous().float() / 255
+
+
+def _square(picture: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 side side"]:
+    """The whole frame between black bars, made small."""
+    height, width = picture.shape[1:]
+    spare_x, spare_y = max(0, height - width), max(0, width - height)
+    bars = spare_x // 2, spare_x - spare_x // 2, spare_y // 2, spare_y - spare_y // 2
+    padded = F.pad(picture, bars)
+    return F.interpolate(padded[None], (yolov3.SIDE_PX, yolov3.SIDE_PX), mode="nearest")[0]

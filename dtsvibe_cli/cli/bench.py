@@ -134,10 +134,11 @@ def bench(
     dtsvibe bench --people 3 --skip vibe            three people; only the quicker reference
     dtsvibe bench --growth length=60,1200           does memory stay flat?
 
-    The usual way is that of VIBE's demo: a detector and a ResNet-50 on every frame, a GRU, and a
-    new scene for each body that is drawn. It is rebuilt here with untrained networks of the same
-    architecture, once with YOLOv3 and once with YOLO11n, works on the same people and writes the
-    same picture. Everything runs in turns; nothing else should run on the machine.
+    The usual way is that of VIBE's demo: a detector and a ResNet-50 on every frame, a GRU, a mesh
+    made anew for each body that is drawn, and PNG files between the steps. It is rebuilt here with
+    untrained networks of the same architecture, once with YOLOv3 and once with YOLO11n, works on
+    the same people and writes the same picture. Everything runs in turns; nothing else should run
+    on the machine.
     """  # noqa: D301
     from dtsvibe_cli.bench.clip import ClipSpec
     from dtsvibe_cli.bench.run import bench as measure

@@ -81,7 +81,7 @@ class VideoWriter:
             raise VideoError(f"{self._path} is a folder; give the name of a file.")
         if self._audio_from is not None:
             require_exists(self._audio_from)
-        with _writing(self._path):
+        with writing(self._path):
             self._part.touch()
             self._part.unlink()
 
@@ -101,7 +101,7 @@ class VideoWriter:
         if self._encoding is None:
             raise VideoError(f"{self._path} was not written: there were no frames for it.")
         try:
-            with _writing(self._path):
+            with writing(self._path):
                 self._encoding.finish()
                 self._part.replace(self._path)
         except BaseException:
@@ -123,7 +123,7 @@ class VideoWriter:
         Raises:
             VideoError: The file cannot be written, or ``audio_from`` cannot be read.
         """
-        with _writing(self._path):
+        with writing(self._path):
             if self._encoding is None:
                 self._encoding = self._begin(rgb, time_base)
             self._encoding.write(rgb, pts * time_base - self._start_s)
@@ -234,7 +234,7 @@ def _tick_s(time_base: Fraction, start_s: Fraction) -> Fraction:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn failures of the disk and of the encoder into one sentence."""
     try:
         yield
