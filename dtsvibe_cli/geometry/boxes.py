@@ -63,6 +63,21 @@ def clip(
     return clipped
 
 
+def move_inside(
+    boxes_xyxy: Float[np.ndarray, "*batch 4"], width_px: int, height_px: int
+) -> Float[np.ndarray, "*batch 4"]:
+    """Boxes moved into an image of the given size as far as they fit, not shrunk.
+
+    Example:
+        >>> move_inside(np.array([-10.0, 5.0, 30.0, 45.0]), 100, 100)
+        array([ 0.,  5., 40., 45.])
+    """
+    size = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    room = np.maximum(np.array([width_px, height_px]) - size, 0)
+    corner = np.clip(boxes_xyxy[..., :2], 0, room)
+    return np.concatenate([corner, corner + size], axis=-1)
+
+
 def around_points(
     boxes_xyxy: Float[np.ndarray, "box 4"],
     points: Float[np.ndarray, "box point 3"],

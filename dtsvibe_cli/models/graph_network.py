@@ -94,7 +94,6 @@ class Convolution(Operation):
             padding=self.padding,
             groups=self.groups,
             activation=self.activation,
-            image_size=inputs[0].shape[-2:],
         )
 
     @property

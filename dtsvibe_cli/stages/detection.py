@@ -64,6 +64,9 @@ class MoveNetDetector:
       smaller than 40 % of the picture's longest side, it is seen again at 512, and the next frames
       go straight to 512 for as long as that holds. Every eighth frame is seen at 512 in any case,
       since somebody small may have come;
+    * while a single small person is there and seen for sure, only every other frame is seen whole,
+      and of the rest a square around the last place, at about the same scale and at less than half
+      the cost. Who comes meanwhile is found one look later;
     * somebody who was there a moment ago and is not found now (blur, glare, odd poses) is looked
       for in a square around the last place, brought to 256 pixels, where they are about 170 pixels
       tall; until they have not been seen for sure in four frames running.
@@ -81,6 +84,7 @@ class MoveNetDetector:
     SMALL_PERSON: Final = 0.4
     """Share of the picture's longest side under which a person is small."""
     LARGE_EVERY: Final = 8
+    WHOLE_EVERY: Final = 2
     SURE_SCORE: Final = 0.25
     """As the trackers' threshold for a new person; MoveNet's own examples use 0.2 to 0.3."""
     MAX_UNSURE: Final = 4
@@ -98,14 +102,28 @@ class MoveNetDetector:
 
     def __call__(self, frame: Frame) -> Detections:
         """The people in the frame, with COCO keypoints."""
-        found = self._look_at_frame(frame.rgb)
-        for expected in self._expected:
-            if not _same_place(expected.box_xyxy, found).any():
-                near = self._look_closer(frame.rgb, expected.box_xyxy)
-                found = _together(found, near)
+        near = self._look_at_the_only_one(frame.rgb)
+        if near is not None and (near.scores >= self.SURE_SCORE).any():
+            found = near
+        else:
+            found = self._look_at_frame(frame.rgb)
+            for expected in self._expected:
+                if not _same_place(expected.box_xyxy, found).any():
+                    if near is None:
+                        near = self._look_closer(frame.rgb, expected.box_xyxy)
+                    found, near = _together(found, near), None
         self._expected = self._expect(found)
         self._num_frames += 1
         return found
+
+    def _look_at_the_only_one(self, rgb: UInt8[np.ndarray, "height width 3"]) -> Detections | None:
+        """A small person who is there alone; None when the whole frame has to be looked at."""
+        if not self._stay_large or len(self._expected) != 1:
+            return None
+        (only,) = self._expected
+        if only.num_unsure or self._num_frames % self.WHOLE_EVERY == 0:
+            return None
+        return self._look_closer(rgb, only.box_xyxy)
 
     def _look_at_frame(self, rgb: UInt8[np.ndarray, "height width 3"]) -> Detections:
         longest = max(rgb.shape[:2])
@@ -127,6 +145,7 @@ class MoveNetDetector:
         """The people who may be the one that was in the box, in pixels of the full image."""
         height, width = rgb.shape[:2]
         square = boxes.crops_to_xyxy(boxes.square_crops(box_xyxy, self.CLOSER_LOOK_SCALE))
+        square = boxes.move_inside(square, width, height)  # of one shape: quicker than cut off
         left, top, right, bottom = np.rint(boxes.clip(square, width, height)).astype(int)
         near = self._run(rgb[top:bottom, left:right], self.SMALL_SIDE_PX)
         assert near.keypoints is not None

@@ -61,3 +61,10 @@ def test_iou_is_symmetric_and_knows_itself(some_boxes: np.ndarray) -> None:
     np.testing.assert_allclose(overlaps, overlaps.T)
     np.testing.assert_allclose(np.diag(overlaps), 1)
     assert ((overlaps >= 0) & (overlaps <= 1 + 1e-12)).all()
+
+
+def test_boxes_move_inside_and_keep_their_size() -> None:
+    outside = np.array([[-10.0, 5, 30, 45], [80, 70, 120, 110], [10, 10, 20, 20], [-5, 0, 125, 30]])
+    moved = boxes.move_inside(outside, 100, 100)
+    expected = [[0, 5, 40, 45], [60, 60, 100, 100], [10, 10, 20, 20], [0, 0, 130, 30]]
+    np.testing.assert_allclose(moved, expected)

@@ -88,15 +88,39 @@ def test_large_people_are_looked_for_at_256_but_for_every_eighth_frame(fake: Fak
 
 
 def test_small_people_are_looked_for_at_512(fake: FakeMoveNet) -> None:
-    found = _run([_rectangle(250, (300, 20, 340, 120))] * 3)
+    two = _rectangle(250, (300, 20, 340, 120))
+    two[200:300, 700:740] = 250
+    found = _run([two] * 3)
     assert fake.sides == [512] * 3
-    np.testing.assert_allclose(found[2].boxes_xyxy, [[300, 20, 340, 120]], atol=2)
+    boxes = found[2].boxes_xyxy[found[2].boxes_xyxy[:, 0].argsort()]
+    np.testing.assert_allclose(boxes, [[300, 20, 340, 120], [700, 200, 740, 300]], atol=2)
+
+
+def test_a_small_person_alone_is_looked_at_from_near_between_whole_frames(
+    fake: FakeMoveNet,
+) -> None:
+    walk = [(300 + 6 * k, 20, 340 + 6 * k, 120) for k in range(8)]
+    found = _run([_rectangle(250, box) for box in walk])
+    assert fake.sides == [512, 256] * 4
+    for detections, box in zip(found, walk, strict=True):
+        np.testing.assert_allclose(detections.boxes_xyxy, [box], atol=2)
+
+
+def test_who_comes_beside_a_small_person_is_found_in_the_next_whole_frame(
+    fake: FakeMoveNet,
+) -> None:
+    alone = _rectangle(250, (300, 20, 340, 120))
+    two = alone.copy()
+    two[200:300, 700:740] = 250
+    found = _run([alone, two, two, two, two])
+    assert [len(detections.scores) for detections in found] == [1, 1, 2, 2, 2]
+    assert fake.sides == [512, 256, 512, 512, 512]
 
 
 def test_a_frame_with_somebody_small_is_seen_again_at_512(fake: FakeMoveNet) -> None:
     large, small = _rectangle(250, (300, 20, 500, 500)), _rectangle(250, (320, 100, 480, 450))
     _run([large, large, small, small])
-    assert fake.sides == [512, 256, 256, 512, 512]
+    assert fake.sides == [512, 256, 256, 512, 256]
 
 
 def test_small_pictures_are_never_enlarged_to_512(fake: FakeMoveNet) -> None:
@@ -107,7 +131,7 @@ def test_small_pictures_are_never_enlarged_to_512(fake: FakeMoveNet) -> None:
 def test_somebody_lost_is_looked_for_nearby(fake: FakeMoveNet) -> None:
     easy, hard = _rectangle(250, (300, 150, 380, 310)), _rectangle(120, (320, 170, 400, 330))
     found = _run([easy, hard, hard])
-    assert fake.sides == [512, 512, 256, 512, 256]
+    assert fake.sides == [512, 256, 512, 256]
     for detections in found[1:]:
         np.testing.assert_allclose(detections.boxes_xyxy, [[320, 170, 400, 330]], atol=2)
     alone = _run([hard])[0]
@@ -116,7 +140,7 @@ def test_somebody_lost_is_looked_for_nearby(fake: FakeMoveNet) -> None:
 
 def test_the_search_for_somebody_gone_ends(fake: FakeMoveNet) -> None:
     _run([_rectangle(250, (300, 150, 380, 310))] + [_rectangle(0, (0, 0, 1, 1))] * 6)
-    assert fake.sides == [512] + [512, 256] * 4 + [512] * 2
+    assert fake.sides == [512] + [256, 512] + [512, 256] * 3 + [512] * 2
 
 
 @pytest.fixture(scope="module")
