@@ -7,15 +7,23 @@ from typing import Final
 LARGE_BYTES: Final = 8 << 20
 """More than a frame of usual video, which is allocated again and again and best kept."""
 
+KEPT_BYTES: Final = 64 << 20
+"""Free memory at the end of a heap up to which it is kept for what comes next."""
+
+_M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 
 
-def give_large_arrays_back() -> bool:
-    """Let glibc return every large array to the system as soon as it is freed.
+def tune_allocator() -> bool:
+    """Let glibc return every large array to the system as soon as it is freed, and only those.
 
-    By itself glibc does so only until the first one is freed: from then on arrays of up to that
+    By itself it returns them only until the first one is freed: from then on arrays of up to that
     size (at most 32 MiB) come from a heap that later, smaller ones keep from shrinking. An hour's
     poses, filtered and written, would be held several times over.
+
+    What is smaller is kept for the next frame: glibc, once told of the one, no longer finds out by
+    itself that the end of its heap is wanted again and again, and the system would have to clear
+    every page anew, which took a sixth of all the time.
 
     Returns:
         Whether this C library was told: others, and other systems, are left as they are.
@@ -23,7 +31,9 @@ def give_large_arrays_back() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
+        tell = ctypes.CDLL(None).mallopt
+        large, kept = tell(_M_MMAP_THRESHOLD, LARGE_BYTES), tell(_M_TRIM_THRESHOLD, KEPT_BYTES)
+        return bool(large and kept)
     except (AttributeError, OSError):  # musl has no mallopt
         return False
 

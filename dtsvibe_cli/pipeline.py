@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 
-from dtsvibe_cli.allocation import give_freed_memory_back, give_large_arrays_back
+from dtsvibe_cli.allocation import give_freed_memory_back, tune_allocator
 from dtsvibe_cli.datatypes import VideoInfo, VideoMotion
 from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
@@ -301,7 +301,7 @@ def run(
         max_width_px=max_width_px,
     )
     check_renderer(renderer)
-    give_large_arrays_back()
+    tune_allocator()
     progress = on_progress or silent
     with folder_to_write(out), ExitStack() as stack:
         paths = free_paths(out, source, render=render, overwrite=overwrite)

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from dtsvibe_cli.allocation import give_large_arrays_back
+from dtsvibe_cli.allocation import tune_allocator
 
 _HELD_AFTER_FREEING = """
 import sys
 import numpy as np, psutil
-from dtsvibe_cli.allocation import give_large_arrays_back
+from dtsvibe_cli.allocation import tune_allocator
 if sys.argv[1] == "told":
-    give_large_arrays_back()
+    tune_allocator()
 np.ones(30 << 20, np.uint8)  # from now on glibc by itself takes such blocks from the heap
 before = psutil.Process().memory_info().rss
 large, small = [], []
@@ -24,7 +24,7 @@ print((psutil.Process().memory_info().rss - before) >> 20)
 """
 
 
-def _held_mib(script: str, told: str) -> int:
+def _printed(script: str, told: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", script, told],
         capture_output=True,
@@ -34,10 +34,10 @@ def _held_mib(script: str, told: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not give_large_arrays_back(), reason="the C library is not glibc")
+@pytest.mark.skipif(not tune_allocator(), reason="the C library is not glibc")
 def test_large_arrays_are_given_back() -> None:
-    assert _held_mib(_HELD_AFTER_FREEING, "told") < 10
-    assert _held_mib(_HELD_AFTER_FREEING, "by itself") > 40, (
+    assert _printed(_HELD_AFTER_FREEING, "told") < 10
+    assert _printed(_HELD_AFTER_FREEING, "by itself") > 40, (
         "glibc does it by itself now: the call can go"
     )
 
@@ -57,8 +57,30 @@ print((process.memory_info().rss - before) >> 20)
 """
 
 
-@pytest.mark.skipif(not give_large_arrays_back(), reason="the C library is not glibc")
+@pytest.mark.skipif(not tune_allocator(), reason="the C library is not glibc")
 def test_memory_freed_between_small_blocks_is_given_back() -> None:
-    assert _held_mib(_HELD_BETWEEN_SMALL_BLOCKS, "told") < 10
-    by_itself = _held_mib(_HELD_BETWEEN_SMALL_BLOCKS, "by itself")
+    assert _printed(_HELD_BETWEEN_SMALL_BLOCKS, "told") < 10
+    by_itself = _printed(_HELD_BETWEEN_SMALL_BLOCKS, "by itself")
     assert by_itself > 40, "glibc does it by itself now: the call can go"
+
+
+_FAULTS_OF_FRAMES = """
+import resource, sys
+import numpy as np
+from dtsvibe_cli.allocation import tune_allocator
+if sys.argv[1] == "told":
+    tune_allocator()
+else:  # what the first freed large array does not change any more
+    import ctypes
+    ctypes.CDLL(None).mallopt(-3, 8 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(200):
+    np.ones(3 << 20, np.uint8)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 1000)
+"""
+
+
+@pytest.mark.skipif(not tune_allocator(), reason="the C library is not glibc")
+def test_memory_of_one_frame_serves_the_next() -> None:
+    assert _printed(_FAULTS_OF_FRAMES, "told") < 10
+    assert _printed(_FAULTS_OF_FRAMES, "by itself") > 100
