@@ -35,6 +35,10 @@ class StoredRows(ABC):
         found = self._read(np.atleast_1d(chosen))
         return found if np.ndim(chosen) else found[0]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the array that it holds: the file goes with the process."""
+        return np.asarray, (self[:],)
+
     @abstractmethod
     def _read(self, rows: Int[np.ndarray, " row"]) -> np.ndarray: ...
 

@@ -1,3 +1,4 @@
+import pickle
 import tempfile
 
 import numpy as np
@@ -60,3 +61,12 @@ def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows._file, "write", full)
     with pytest.raises(ResultsError, match=f"{tempfile.gettempdir()}.*No space left.*TMPDIR"):
         rows.append(np.zeros(3))
+
+
+def test_pickled_as_an_array() -> None:
+    rows = RowFile((2, 3), np.float32)
+    for k in range(5):
+        rows.append(np.full((2, 3), k, np.float32))
+    copy = pickle.loads(pickle.dumps(rows))
+    assert isinstance(copy, np.ndarray)
+    np.testing.assert_array_equal(copy, rows[:])
