@@ -222,3 +222,29 @@ def test_few_frames_wait(path: Path) -> None:
 def test_detecting_in_no_frame_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         _follow(_frames(3), _walk, detect_every=0)
+
+
+class LosesLegs(FakeDetector):
+    """Sees somebody who stands still, from the third look to the sixth without legs."""
+
+    WHOLE = (20.0, 5.0, 40.0, 55.0)
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: self.WHOLE)
+
+    def __call__(self, frame: Frame) -> Detections:
+        found = super().__call__(frame)
+        assert found.keypoints is not None
+        found.keypoints[:, :, :2] = 30, 20
+        found.keypoints[:, :, 2] = 0.7
+        if 3 <= len(self.asked) <= 6:
+            found.keypoints[:, 13:, 2] = 0.05  # knees and ankles
+            found.boxes_xyxy[:, 3] = 32
+        return found
+
+
+def test_crops_keep_legs_that_the_detector_loses() -> None:
+    detector = LosesLegs()
+    followed = list(follow_people(_frames(30), detector, FakeTracker(detector)))
+    crops = [_one(frame).crop_cxcys for frame in followed]
+    np.testing.assert_allclose(crops, np.tile(square_crops(np.array(LosesLegs.WHOLE)), (30, 1)))
