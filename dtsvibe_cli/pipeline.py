@@ -167,7 +167,8 @@ def estimate_video(
     made: list[MadeMotion] = []
     progress("move", 0, num_people)
     making = make_motions(people, network, body, camera, settings, chosen, watch)
-    del tracks, observer, people  # not needed beside what is made of it
+    # not needed beside what is made of it
+    del tracks, observer, people, detector, tracker, flow, frames, followed
     give_freed_memory_back()
     with watch("motion"):
         for each in making:

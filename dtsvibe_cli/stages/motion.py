@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dtsvibe_cli.allocation import give_freed_memory_back
 from dtsvibe_cli.datatypes import (
     Observations,
     PersonMotion,
@@ -180,6 +181,8 @@ def _finish(
             squares = estimate.crops_cxcys.double().numpy()
             evidence = EvidenceSource(seen, timelines, squares, camera)
             estimate = refine(estimate, evidence, body, camera)
+            del evidence
+    give_freed_memory_back()
     estimate = _smoothed(estimate, timelines, settings.smooth_s)
     return _person(estimate, seen, timelines, body, camera)
 
