@@ -289,12 +289,23 @@ def read_motion(
         every = round(120 / rate_hz)
         if _kind(path) == "expmap":
             return read_expmap(path, smpl_rest_joints, every)
-        skeletons = sorted(path.parent.glob("*.asf"))
-        if not skeletons:
-            raise DataError(f"{path} has no .asf skeleton beside it.")
-        return read_amc(skeletons[0], path, smpl_rest_joints, every)
+        return read_amc(_skeleton_of(path), path, smpl_rest_joints, every)
     except (ValueError, KeyError, IndexError, OSError) as error:
         raise DataError(f"{path} cannot be read as motion: {error}.") from error
+
+
+def _skeleton_of(recording: Path) -> Path:
+    """The only ASF file beside a recording, or its subject's: 01.asf for 01_02.amc."""
+    skeletons = {_stem(path): path for path in sorted(recording.parent.glob("*.asf*"))}
+    if not skeletons:
+        raise DataError(f"{recording} has no .asf skeleton beside it.")
+    subject = _stem(recording).split("_")[0]
+    if len(skeletons) > 1 and subject not in skeletons:
+        raise DataError(
+            f"{recording} has several .asf skeletons beside it, and none is named {subject}.asf: "
+            "keep each subject's recordings in a folder of their own."
+        )
+    return skeletons.get(subject, next(iter(skeletons.values())))
 
 
 def _kind(path: Path) -> Literal["amc", "bvh", "expmap", "amass"] | None:

@@ -94,6 +94,20 @@ def test_an_amc_joint_turns_about_its_own_axes(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["right_shoulder"][0], unit(directions["rhumerus"]), atol=1e-6)
 
 
+def test_each_subject_has_its_own_skeleton_in_a_folder_of_several(tmp_path: Path) -> None:
+    spread = asf_directions() | {"lfemur": np.array([1.0, 0, 0])}
+    write_asf(tmp_path / "07.asf")
+    write_asf(tmp_path / "08.asf", directions=spread)
+    for name in ("07_01", "08_01", "09_01"):
+        write_amc(tmp_path / f"{name}.amc", [still_amc_frame()])
+    for name, directions in (("07_01", asf_directions()), ("08_01", spread)):
+        motion = read_motion(tmp_path / f"{name}.amc", REST)
+        hip = bones(motion)["left_hip"][0]
+        np.testing.assert_allclose(hip, unit(directions["lfemur"]), atol=1e-6)
+    with pytest.raises(DataError, match=r"none is named 09\.asf"):
+        read_motion(tmp_path / "09_01.amc", REST)
+
+
 def test_an_amc_joint_names_which_angles_it_has(tmp_path: Path) -> None:
     directions = asf_directions() | {"rtibia": np.array([0.0, -1, 0])}
     frame = still_amc_frame() | {"rtibia": [0.0, 90.0], "lfoot": [0.0, 9.0]}
