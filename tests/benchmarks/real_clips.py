@@ -32,7 +32,7 @@ def _placed(person: PersonMotion, num_frames: int) -> np.ndarray:
     return joints
 
 
-def _score(people: tuple[PersonMotion, ...], reference: dict[str, np.ndarray], who: str) -> str:
+def score(people: tuple[PersonMotion, ...], reference: dict[str, np.ndarray], who: str) -> str:
     """One row: ids, share of frames, errors, for the frames that the reference trusts."""
     truth = reference[f"{who}_xy"][:, BLAZEPOSE].astype(float)
     doubtful = reference[f"{who}_joint_bad"][:, BLAZEPOSE]
@@ -80,7 +80,7 @@ def main() -> None:
                 arguments.clips / clip, weights=arguments.weights, device="cpu"
             )[0]
         with np.load(arguments.bench / file) as reference:
-            lines.append(_score(motions[clip].people, dict(reference), who))
+            lines.append(score(motions[clip].people, dict(reference), who))
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -42,7 +42,7 @@ def _save(motion: VideoMotion, path: Path) -> None:
     )
 
 
-def _score(bench: Path, view: int, motion: VideoMotion, folder: Path) -> dict[str, Any]:
+def score(bench: Path, view: int, motion: VideoMotion, folder: Path) -> dict[str, Any]:
     _save(motion, folder / "pred.npz")
     subprocess.run(
         [
@@ -75,16 +75,16 @@ def main() -> None:
                 device="cpu",
             )
             with tempfile.TemporaryDirectory() as folder:
-                score = _score(arguments.bench, view, motion, Path(folder))
-            rows.append([("refined" if refine else "network alone"), f"view {view}", score])
+                result = score(arguments.bench, view, motion, Path(folder))
+            rows.append([("refined" if refine else "network alone"), f"view {view}", result])
         mean = {key: (rows[-2][2][key] + rows[-1][2][key]) / 2 for key in COLUMNS}
         rows.append([rows[-1][0], "mean", mean])
     lines = [
         "| | | " + " | ".join(COLUMNS.values()) + " |",
         "|---|---" + "|---" * len(COLUMNS) + "|",
     ]
-    for kind, view, score in rows:
-        values = [f"{score[key]:.{4 if key == 'px_frac_box' else 1}f}" for key in COLUMNS]
+    for kind, view, result in rows:
+        values = [f"{result[key]:.{4 if key == 'px_frac_box' else 1}f}" for key in COLUMNS]
         lines.append(f"| {kind} | {view} | " + " | ".join(values) + " |")
     sys.stdout.write("\n".join(lines) + "\n")
 
