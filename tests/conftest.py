@@ -13,6 +13,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # every call in the suite checks every annotation; nothing of this in production
 install_import_hook("dtsvibe_cli", "beartype.beartype")
 
+# fixtures of the tests of the whole way: a clip, a network, a run
+pytest_plugins = ["pipeline_clips"]
+
 
 @pytest.fixture(autouse=True)
 def _no_error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
