@@ -20,12 +20,10 @@ from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d
 from dtsvibe_cli.landmarks import LandmarkRegressor, coco17
 from dtsvibe_cli.smpl import BodyModel, take
+from dtsvibe_cli.stages.descent import REFERENCE_STEP_S, Adam, share_of_rate, togetherness
 from dtsvibe_cli.stages.estimation import Estimate
 from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
 from dtsvibe_cli.streaming import map_in_threads
-
-REFERENCE_STEP_S: Final = 1 / 60
-"""Frame time at which the weight of the smoothness term is stated."""
 
 MAX_FRAMES: Final = 300
 """Longer tracks are refined piece by piece, with the body found on the best seen piece."""
@@ -49,7 +47,7 @@ would bend the trunk to meet a nose that is a little off."""
 class RefineSettings:
     """Weights of the terms and length of the descent."""
 
-    iterations: int = 150
+    iterations: int = 100
     learning_rate: float = 0.04
     landmarks_2d: float = 2.0
     bone_directions: float = 0.5
@@ -85,33 +83,6 @@ class _Body:
     joints: Float[Tensor, "frame 24 3"]
     landmarks: Float[Tensor, "frame 33 3"]
     landmarks_px: Float[Tensor, "frame 33 2"]
-
-
-class _Adam:
-    """Adam (Kingma and Ba 2015) for one tensor.
-
-    Written out because torch's own imports its compiler first: seconds, and a hundred MiB.
-    """
-
-    MEMORY: Final = (0.9, 0.95)
-    """How much of the running means of the gradient and of its square is kept in a step."""
-
-    def __init__(self, values: Tensor, rate: float) -> None:
-        self.values = values
-        self._rate = rate
-        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
-        self._num_steps = 0
-
-    @torch.no_grad()
-    def step(self, gradient: Tensor, share: float) -> None:
-        """Go on, by a share of the full rate."""
-        self._num_steps += 1
-        first, second = self.MEMORY
-        self._mean.lerp_(gradient, 1 - first)
-        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        deviation = self._square.sqrt().div_(math.sqrt(1 - second**self._num_steps)).add_(1e-8)
-        rate = share * self._rate / (1 - first**self._num_steps)
-        self.values.addcdiv_(self._mean, deviation, value=-rate)
 
 
 def refine(
@@ -187,18 +158,19 @@ def _refine_piece(
         log_depth=depth.log().clone().requires_grad_(True),
     )
     rate = settings.learning_rate
+    together = togetherness(evidence.continuous, evidence.step_s)
     moved = [
-        _Adam(unknowns.pose6d, rate),
-        _Adam(unknowns.ray, 0.15 * rate),
-        _Adam(unknowns.log_depth, 0.5 * rate),
+        Adam(unknowns.pose6d, rate, together),
+        Adam(unknowns.ray, 0.15 * rate, together),
+        Adam(unknowns.log_depth, 0.5 * rate, together),
     ]
     if not fix_body:
-        moved.append(_Adam(unknowns.betas, rate))
+        moved.append(Adam(unknowns.betas, rate))
     for step in range(settings.iterations):
         posed = _pose(unknowns, body, landmarks_of, camera)
         loss = _loss(posed, unknowns, start, evidence, settings)
         gradients = torch.autograd.grad(loss, [each.values for each in moved])
-        share = 0.5 * (1 + math.cos(math.pi * step / settings.iterations)) + 0.02
+        share = share_of_rate(step, settings.iterations)
         for each, gradient in zip(moved, gradients, strict=True):
             each.step(gradient, share)
     return replace(
@@ -302,7 +274,8 @@ def _unsmoothness(posed: _Body, evidence: Evidence) -> Float[Tensor, ""]:
         return posed.joints.new_zeros(())
     size = torch.linalg.vector_norm(torch.diff(posed.joints, n=2, dim=0), dim=-1).mean(-1)
     scale = (REFERENCE_STEP_S / evidence.step_s) ** 2
-    mean: Float[Tensor, ""] = (size * evidence.continuous[1:]).mean()
+    whole = evidence.continuous[1:] & evidence.continuous[:-1]
+    mean: Float[Tensor, ""] = (size * whole).mean()
     return mean * scale
 
 

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -209,6 +209,36 @@ def test_very_short_tracks(
     )
     assert refined.full_pose.shape == (num_frames, 24, 3, 3)
     assert refined.full_pose.isfinite().all()
+
+
+def test_nothing_is_smoothed_over_a_cut(
+    truth: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    """Two stretches, the second seen backwards: it begins where the first one is not."""
+    order = [*range(10), *reversed(range(10, NUM_FRAMES))]
+    per_frame = {
+        field.name: getattr(evidence, field.name)[order]
+        for field in fields(evidence)
+        if field.name not in ("continuous", "step_s")
+    }
+    joined = replace(evidence, **per_frame)
+    joined = replace(joined, flow_weight=0 * joined.flow_weight)
+    continuous = evidence.continuous.clone()
+    continuous[9] = False
+    cut = replace(joined, continuous=continuous)
+    jumping = replace(
+        truth,
+        full_pose=truth.full_pose[order],
+        pelvis_m=truth.pelvis_m[order],
+        crops_cxcys=truth.crops_cxcys[order],
+    )
+    beside = slice(9, 11)
+    moved = [
+        error_mm(part_of(refine(jumping, seen, body, CAMERA, TRUSTING), beside),
+                 part_of(jumping, beside), body)
+        for seen in (cut, joined)
+    ]  # fmt: skip
+    assert moved[0] < 0.7 * moved[1]
 
 
 def test_nothing_seen_changes_the_pose_little(
