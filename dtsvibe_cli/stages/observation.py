@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,14 @@ _BLAZEPOSE_TORSO: Final = tuple(
 KEPT_FLOW_SIDE: Final = 32
 """Finest flow that is kept; an O-CNN that takes finer flow sees it in passing."""
 
-SECOND_LOOK_FROM: Final = 0.05
-"""Crossing score (see :func:`_crossing`) from which a person is looked at again."""
+DOUBT_FROM: Final = 0.25
+"""Distance of limbs (see :func:`_agreement`) from which somebody may be looked at again."""
+
+DOUBT_UNTIL: Final = 1.5
+"""Nobody is doubtful who would be so many times as far away with left and right exchanged."""
+
+CLEARLY_BETTER: Final = 0.2
+"""A later look replaces the first only when it matches better by so much."""
 
 GPU_BATCH_FRAMES: Final = 16
 """Frames that a GPU looks at together: flow alone is thousands of small kernels, however many."""
@@ -162,7 +168,7 @@ class Observer:
             pose = poses.get(k)
             if pose is None:
                 (pose,) = self._read([sight], [sight.leaning()])
-            if _crossing(pose, sight) > SECOND_LOOK_FROM:
+            if _agreement(pose, sight).doubtful:
                 pose = self._look_again(pose, sight)
             sight.rows.add(sight.frame.followed.frame, sight.person, pose)
             sight.rows.flow = added(sight.rows.flow, kept_flows[k])
@@ -208,12 +214,13 @@ class Observer:
         Seen a little differently, the network often stops taking a back for a front.
         """
         upright = first.crop_cxcysa * np.array([1, 1, 1, 0])
-        answers = [
-            first,
+        others = [
             *self._read([sight], [upright]),
             *self._read([sight], [first.crop_cxcysa], mirrored=True),
         ]
-        return min(answers, key=lambda answer: _crossing(answer, sight))
+        best = min(others, key=lambda answer: _agreement(answer, sight).crossing)
+        gain = _agreement(first, sight).crossing - _agreement(best, sight).crossing
+        return best if gain > CLEARLY_BETTER else first
 
     def _read(
         self, sights: Sequence[_Sight], crops: Sequence[Crop], *, mirrored: bool = False
@@ -257,11 +264,29 @@ class Observer:
         return flows
 
 
-def _crossing(pose: PoseReading, sight: _Sight) -> float:
-    """How much speaks for left and right being confused, against the last frame and the detector.
+class _Agreement(NamedTuple):
+    """How far a pose's limbs are from where the last frame and the detector saw them, summed."""
 
-    Positive when the limbs match better with sides exchanged.
-    """
+    same: float
+    crossed: float
+    """With left and right exchanged."""
+
+    @property
+    def crossing(self) -> float:
+        """How much speaks for left and right being confused."""
+        return self.same - self.crossed
+
+    @property
+    def doubtful(self) -> bool:
+        """Limbs are far away, and might as well be those of the other side.
+
+        Both distances are small of somebody seen from the side, whose limbs hide each other.
+        """
+        return self.same > DOUBT_FROM and self.crossed < DOUBT_UNTIL * self.same
+
+
+def _agreement(pose: PoseReading, sight: _Sight) -> _Agreement:
+    """Each distance is the limbs' mean, 1 for the most that counts, of one to compare with."""
     points, person, row = pose.keypoints(), sight.person, sight.rows
     size = max(1.0, float(np.ptp(pose.landmarks_px, axis=0).max()))
     others = []
@@ -269,11 +294,8 @@ def _crossing(pose: PoseReading, sight: _Sight) -> float:
         others.append(row.newest.keypoints())
     if (person.keypoints[:, 2] > 0).any():
         others.append(person.keypoints)
-    total = 0.0
-    for other in others:
-        same, crossed = side_distances(points, other, size)
-        total += same - crossed
-    return total
+    pairs = [side_distances(points, other, size) for other in others]
+    return _Agreement(sum(same for same, _ in pairs), sum(crossed for _, crossed in pairs))
 
 
 def _lean(person: FollowedPerson, row: TrackRows) -> float:

@@ -19,7 +19,7 @@ from dtsvibe_cli.geometry.joints import (
     COCO17_MIRROR,
     COCO17_TO_BLAZEPOSE33,
 )
-from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, load_blazepose
+from dtsvibe_cli.models.blazepose import BlazePoseLandmarks, BlazePoseOutput, load_blazepose
 from dtsvibe_cli.stages.crops import DeviceFrame, cut, from_crop
 from dtsvibe_cli.stages.flow import DisFlow
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
@@ -193,6 +193,36 @@ def test_turned_and_upright_people_are_read_alike(observer: Observer) -> None:
     np.testing.assert_allclose(lying.landmarks_px, np.stack([side - y, x], -1), atol=1.0)
     x, y, z = np.moveaxis(upright.world_landmarks_m, -1, 0)
     np.testing.assert_allclose(lying.world_landmarks_m, np.stack([-y, x, z], -1), atol=0.02)
+
+
+class ConfusedOnce(BlazePoseLandmarks):
+    """The pose network, but in one of its looks the legs are exchanged and the arms are not."""
+
+    def __init__(self, network: BlazePoseLandmarks, look: int) -> None:
+        super().__init__(network.network)
+        self.look, self.looks = look, 0
+
+    def forward(self, crops: torch.Tensor, *, with_features: bool = False) -> BlazePoseOutput:
+        seen = super().forward(crops, with_features=with_features)
+        self.looks += 1
+        if self.looks != self.look:
+            return seen
+        hips = BLAZEPOSE33.index("left_hip")
+        mixed = seen.landmarks_px.clone()
+        mixed[:, hips:] = seen.landmarks_px[:, list(BLAZEPOSE33_MIRROR)[hips:]]
+        return replace(seen, landmarks_px=mixed)
+
+
+def test_somebody_half_turned_round_is_looked_at_again(pose_network: BlazePoseLandmarks) -> None:
+    """Then as much speaks for right sides as for wrong ones, and the next frames follow it."""
+    rgb, crop = walker()
+    confused = ConfusedOnce(pose_network, look=2)
+    observer = Observer(confused, DisFlow())
+    for index in range(3):
+        observer.look(followed(index, rgb, {1: crop}, lean_rad=0.0))
+    seen = observer.tracks()[1].observations
+    np.testing.assert_allclose(seen.landmarks_px[1], seen.landmarks_px[0], atol=1e-3)
+    assert confused.looks == 5  # two more in the middle frame, none in the others
 
 
 def test_a_second_look_does_not_exchange_sides_itself(observer: Observer) -> None:
