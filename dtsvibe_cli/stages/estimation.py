@@ -5,7 +5,7 @@ camera's coordinates.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dtsvibe_cli.datatypes import Observations, PinholeCamera
 from dtsvibe_cli.geometry.cameras import crop_camera_to_translation, ray_rotation
+from dtsvibe_cli.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from dtsvibe_cli.models.backbone import Backbone, landmark_features
 from dtsvibe_cli.models.dts_vibe import Theta
 from dtsvibe_cli.stages.windows import Stitched, Stitcher, Windows, cut_windows
@@ -310,7 +311,10 @@ def estimate_timelines(
 
     stretches = [stretch(*pair, square) for pair, square in zip(seen, squares, strict=True)]
     stitched = run_windows(network, stretches, stride=stride, device=device)
-    return [_before_camera(s, square, camera) for s, square in zip(stitched, squares, strict=True)]
+    placed = [
+        _before_camera(s, square, camera) for s, square in zip(stitched, squares, strict=True)
+    ]
+    return [_bridged(each, timeline) for each, (_, timeline) in zip(placed, seen, strict=True)]
 
 
 def _before_camera(
@@ -327,3 +331,24 @@ def _before_camera(
         pelvis_m=crop_camera_to_translation(stitched.camera, crops, camera),
         crops_cxcys=crops,
     )
+
+
+def _bridged(estimate: Estimate, timeline: Timeline) -> Estimate:
+    """Straight from one sighting to the next where nobody was seen.
+
+    Of such frames the network is told nothing, and what it makes up, above all how far away the
+    person is, does not meet the frames around.
+    """
+    unseen = np.flatnonzero(~timeline.observed)
+    if not len(unseen):
+        return estimate
+    sightings = np.flatnonzero(timeline.observed)  # the first and the last frame are among them
+    next_one = np.searchsorted(sightings, unseen)
+    before, after = sightings[next_one - 1], sightings[next_one]
+    at = timeline.time_s
+    share = torch.from_numpy((at[unseen] - at[before]) / (at[after] - at[before])).float()
+    pose, pelvis_m = estimate.full_pose.clone(), estimate.pelvis_m.clone()
+    turn = rotmat_to_rotvec(pose[before].transpose(-1, -2) @ pose[after])
+    pose[unseen] = pose[before] @ rotvec_to_rotmat(share[:, None, None] * turn)
+    pelvis_m[unseen] = torch.lerp(pelvis_m[before], pelvis_m[after], share[:, None])
+    return replace(estimate, full_pose=pose, pelvis_m=pelvis_m)

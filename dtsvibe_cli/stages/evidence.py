@@ -108,6 +108,9 @@ class EvidenceSource:
         self._time_s = np.concatenate([t.time_s for t in timelines])
         extent = (seen.landmarks_px.max(1) - seen.landmarks_px.min(1)).max(1)
         self._size_px = np.maximum(_running_median(extent, 9)[self._rows], 8.0)
+        firsts = np.cumsum([0, *(len(t.frame_index) for t in timelines[:-1])])
+        self._follows = np.append(False, np.diff(self._frames) == 1)
+        self._follows[firsts] = False  # a recording that was paused counts its frames on
         steps_s = np.diff(self._time_s)
         self._step_s = float(np.median(steps_s)) if len(steps_s) else 1 / 30
 
@@ -127,7 +130,8 @@ class EvidenceSource:
         )
         flow = np.asarray(seen.flow[chosen], np.float32)
         # all zeros in the first frame of a track and after a gap
-        has_flow = np.abs(flow).reshape(len(flow), -1).max(1) > 0
+        follows = self._follows[part]
+        has_flow = (np.abs(flow).reshape(len(flow), -1).max(1) > 0) & follows
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).float()
@@ -142,7 +146,7 @@ class EvidenceSource:
             bones=(turn[:, None] @ tensor(bones)[..., None])[..., 0],
             bone_weight=tensor(bone_weight),
             size_px=tensor(self._size_px[part]),
-            continuous=torch.from_numpy(np.diff(self._frames[part]) == 1),
+            continuous=torch.from_numpy(follows[1:]),
             step_s=self._step_s,
             flow=tensor(flow) * tensor(self._observed[part])[:, None, None, None],
             flow_weight=tensor(weighed.landmark_weight * has_flow[:, None]),

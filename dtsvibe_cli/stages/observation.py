@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dtsvibe_cli.datatypes import Frame
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33
 from dtsvibe_cli.models.backbone import Backbone
 from dtsvibe_cli.models.blazepose import CROP_SIDE_PX, BlazePoseLandmarks
 from dtsvibe_cli.stages import flow as flow_stage
 from dtsvibe_cli.stages.crops import Crop, FrameOpener, OpenFrame, frame_opener
+from dtsvibe_cli.stages.estimation import MAX_FILLED_GAP_S
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson
 from dtsvibe_cli.stages.pose_reading import as_input, read_poses
 from dtsvibe_cli.stages.sides import side_distances
@@ -144,7 +146,7 @@ class Observer:
     def _sights(self, frame: _Opened) -> list[_Sight]:
         """Everybody in the frame."""
         before = self._before
-        if before is None or before.index + 1 != frame.index:
+        if before is not None and not _follows(before.followed.frame, frame.followed.frame):
             before = None
         there = {person.track_id for person in before.followed.people} if before else set()
         return [
@@ -262,6 +264,11 @@ class Observer:
         flows = measured.new_zeros(len(sights), 2, side, side)
         flows[rows] = measured
         return flows
+
+
+def _follows(before: Frame, frame: Frame) -> bool:
+    """Whether what moved between the two frames moved in one step: a pause is none."""
+    return before.index + 1 == frame.index and frame.time_s - before.time_s <= MAX_FILLED_GAP_S
 
 
 class _Agreement(NamedTuple):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from dtsvibe_cli.datatypes import PinholeCamera
@@ -191,7 +192,8 @@ def place(
     """Where the pelvis has to be for the posed landmarks to meet the seen ones: least squares.
 
     A landmark at X from the pelvis is seen at ray r when ``X_xy + t_xy = r * (X_z + t_z)``, which
-    is linear in the position t. Frames in which too little is seen keep the network's position.
+    is linear in the position t. Frames in which too little is seen are moved as those around them
+    were.
     """
     betas = start.betas[None]
     with torch.no_grad():
@@ -210,7 +212,19 @@ def place(
     right = matrix.transpose(1, 2) @ (weights * target[..., None])
     placed = torch.linalg.solve(normal, right)[..., 0]
     believable = (weight.sum(1) > 4) & (placed[:, 2] > 0.3) & placed.isfinite().all(1)
-    return torch.where(believable[:, None], placed, start.pelvis_m)
+    moved = _filled((placed - start.pelvis_m).numpy(), believable.numpy())
+    return start.pelvis_m + torch.from_numpy(moved)
+
+
+def _filled(
+    rows: Float[np.ndarray, "frame axis"], known: Bool[np.ndarray, " frame"]
+) -> Float32[np.ndarray, "frame axis"]:
+    """Unknown rows interpolated between known ones; zeros when none is."""
+    if not known.any():
+        return np.zeros(rows.shape, np.float32)
+    frame = np.arange(len(rows))
+    columns = [np.interp(frame, frame[known], column[known]) for column in rows.T]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _pose(

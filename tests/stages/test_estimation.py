@@ -149,6 +149,19 @@ def test_a_whole_window_without_a_sighting_is_no_number_trouble(network: DtsVibe
     assert estimate.betas.shape == (10,)
 
 
+def test_over_an_absence_the_body_goes_straight_on(network: DtsVibe) -> None:
+    """The network is told nothing of these frames; what it makes up fits neither side."""
+    seen = observations([*range(12), *range(22, 30)])
+    (timeline,) = split_timelines(seen)
+    (estimate,) = estimate_timelines(network, [(seen, timeline)], CAMERA)
+    pelvis, pose = estimate.pelvis_m[11:23], estimate.full_pose[11:23]
+    share = torch.linspace(0, 1, 12)[:, None]
+    torch.testing.assert_close(pelvis, torch.lerp(pelvis[:1], pelvis[-1:], share))
+    steps = pose[:-1].mT @ pose[1:]
+    torch.testing.assert_close(steps, steps[:1].expand(11, -1, -1, -1), atol=1e-5, rtol=0)
+    assert not steps[0].allclose(torch.eye(3).expand(24, 3, 3), atol=1e-3)
+
+
 @pytest.mark.parametrize("num_frames", [1, 7, 40])
 def test_estimates_are_bodies_before_the_real_camera(network: DtsVibe, num_frames: int) -> None:
     seen = observations(list(range(num_frames)))

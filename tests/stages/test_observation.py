@@ -143,6 +143,15 @@ def test_no_flow_without_the_frame_before(observer: Observer) -> None:
     np.testing.assert_allclose(tracks[1].observations.time_s, np.array([0, 2, 4, 5]) / 30)
 
 
+def test_no_flow_over_a_pause(observer: Observer) -> None:
+    """A recording that was stopped for a while numbers its frames without a gap."""
+    for index, pts in enumerate((0, 1, 61, 62)):
+        frame = followed(index, moved(3 * index, 0), {1: (120, 100, 150)})
+        observer.look(replace(frame, frame=replace(frame.frame, pts=pts)))
+    flow = np.abs(observer.tracks()[1].observations.flow[:]).mean((1, 2, 3))
+    assert (flow > 0).tolist() == [False, True, False, True]
+
+
 def test_colours_are_the_mean_of_those_that_were_measured(observer: Observer) -> None:
     for index in range(5):
         observer.look(followed(index, moved(0, 0), {1: (120, 100, 160)}))

@@ -241,6 +241,24 @@ def test_nothing_is_smoothed_over_a_cut(
     assert moved[0] < 0.7 * moved[1]
 
 
+def test_unseen_frames_are_moved_as_those_around_them(
+    start: Estimate, truth: Estimate, evidence: Evidence, body: BodyModel
+) -> None:
+    """The network is 15 % off in distance; some frames must not stay there, others not."""
+    weight = evidence.landmark_weight.clone()
+    weight[8:13] = 0
+    weight[-2:] = 0
+    partly = replace(evidence, landmark_weight=weight)
+    landmarks_of = LandmarkRegressor(body)
+    placed = refinement.place(start, partly, body, landmarks_of, CAMERA)
+    everywhere = refinement.place(start, evidence, body, landmarks_of, CAMERA)
+    assert (start.pelvis_m - everywhere).norm(dim=-1).min() > 0.3
+    assert (placed - everywhere).norm(dim=-1).max() < 0.2
+    nothing = replace(evidence, landmark_weight=0 * weight)
+    kept = refinement.place(start, nothing, body, landmarks_of, CAMERA)
+    assert kept.equal(start.pelvis_m)
+
+
 def test_nothing_seen_changes_the_pose_little(
     start: Estimate, evidence: Evidence, body: BodyModel
 ) -> None:
