@@ -116,8 +116,14 @@ def train(
     has a checksum of the weights at each validation. Clips named in the source as held out, and
     folders named test, are only validated on.
     """  # noqa: D301
+    from dtsvibe_cli.errors import ConfigError
+    from dtsvibe_cli.training.checkpointing import CHECKPOINT
     from dtsvibe_cli.training.run import train as train_network
 
+    if resume and not (out / CHECKPOINT).is_file():
+        raise ConfigError(
+            f"{out} holds no run to go on with: leave --resume out, or correct --out."
+        )
     speaks = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one speaks for all
     with progress_bars(quiet=quiet or not speaks) as on_progress:
         written = train_network(

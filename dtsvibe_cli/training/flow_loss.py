@@ -39,9 +39,11 @@ def flow_error(
     """How far each joint, carried back along the flow, is from itself in the frame before.
 
     One row less than frames (equation 9 starts with the second). The mask leaves out frames in
-    which, or before which, nobody was seen, and joints outside the crop, where there is no flow.
+    which, or before which, nobody was seen, frames without flow (somebody unseen in between, where
+    windows skip frames), and joints outside the crop.
     """
     error = carry_back(joints_crop, batch)[:, 1:] - joints_crop[:, :-1]
-    seen = batch.valid[:, 1:] & batch.valid[:, :-1]
+    has_flow = (batch.flow[:, 1:] != 0).flatten(2).any(-1)
+    seen = batch.valid[:, 1:] & batch.valid[:, :-1] & has_flow
     inside = (joints_crop[:, 1:].detach().abs() <= 1).all(-1)
     return error, inside & seen[..., None]

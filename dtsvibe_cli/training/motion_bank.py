@@ -1,5 +1,7 @@
 """All recorded motion in memory, at one rate, split into what trains and what is held out."""
 
+import logging
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +20,17 @@ from dtsvibe_cli.training.motion_readers import motion_files, read_motion
 RATE_HZ: Final = 60.0
 """Rate at which motion is kept."""
 
-HELD_OUT: Final = frozenset({"02_04", "03_03", "005_13"})
-"""Clips that are only validated on, with everything below a folder named ``test`` and the parts of
-AMASS that its authors hold out."""
+HELD_OUT: Final = frozenset({(2, 4), (3, 3), (5, 13)})
+"""CMU's clips, by subject and trial, that are only validated on, with everything below a folder
+named ``test`` and the parts of AMASS that its authors hold out."""
+
+HELD_OUT_EVERY: Final = 20
+"""Of a folder in which nothing is held out by name."""
+
+_CMU_CLIP: Final = re.compile(r"(\d+)_(\d+)(_poses|_stageii)?")
+"""As its own files and AMASS's name them: ``02_04``, ``005_13``, ``02_04_poses``."""
+
+_LOG = logging.getLogger(__name__)
 
 _ARRAYS: Final = ("names", "held_out", "starts", "rotmats", "transl_m")
 
@@ -100,9 +110,12 @@ def load_bank(
         names.append(motion.name)
         below = path.relative_to(folder).parts
         folders = HELD_OUT_FOLDERS | {"test"}
-        held_out.append(motion.name in HELD_OUT or not folders.isdisjoint(below))
+        held_out.append(_is_held_out(motion.name) or not folders.isdisjoint(below))
         rotmats.append(motion.rotmats.astype(np.float32))
         transl.append(motion.transl_m.astype(np.float32))
+    if not any(held_out) and len(names) > 1:
+        held_out = [number % HELD_OUT_EVERY == 0 for number in range(len(names))]
+        _LOG.info("No motion is held out by name: every %dth file is.", HELD_OUT_EVERY)
     starts = np.cumsum([0] + [len(r) for r in rotmats])
     arrays = (np.array(names), np.array(held_out), starts, np.concatenate(rotmats),
               np.concatenate(transl))  # fmt: skip
@@ -111,6 +124,11 @@ def load_bank(
         named: dict[str, Any] = dict(zip(_ARRAYS, arrays, strict=True))
         np.savez(cache, source=np.array(source), **named)
     return _unpack(*arrays)
+
+
+def _is_held_out(name: str) -> bool:
+    clip = _CMU_CLIP.fullmatch(name)
+    return clip is not None and (int(clip[1]), int(clip[2])) in HELD_OUT
 
 
 def _unpack(

@@ -54,22 +54,27 @@ class SequenceBank:
 
     def __init__(self, files: Sequence[Path], *, window: int) -> None:
         self.window = window
-        opened = [(path, read_sequence(path)) for path in files]
-        kept = [(path, sequence) for path, sequence in opened if sequence.seen.any()]
+        kept, lengths, kinds, seconds = [], [], set(), 0.0
+        for path in files:
+            sequence = read_sequence(path)  # let go at once: as long as it is there a file is open
+            if sequence.seen.any():
+                kept.append(path)
+                lengths.append(sequence.num_frames)
+                kinds.add(_kind(sequence))
+                seconds += sequence.num_frames / sequence.rate_hz
         if not kept:
             raise DataError(
                 "There are no prepared sequences to draw from in which anybody is seen."
             )
-        kinds = {_kind(sequence) for _, sequence in kept}
         if len(kinds) > 1:
             raise DataError(
                 f"The prepared sequences are of several kinds ({'; '.join(sorted(kinds))}): "
                 "prepare all with the same --config."
             )
-        self.files = tuple(path for path, _ in kept)
-        weights = np.array([sequence.num_frames for _, sequence in kept]) ** 0.5
+        self.files = tuple(kept)
+        weights = np.array(lengths) ** 0.5
         self._chances = weights / weights.sum()
-        self.minutes = sum(s.num_frames / s.rate_hz for _, s in kept) / 60
+        self.minutes = seconds / 60
         """Length of all sequences together."""
 
     def batch(self, size: int, seed: int, *, vary: bool = True) -> TrainingBatch:

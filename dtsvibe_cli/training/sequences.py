@@ -75,9 +75,10 @@ class TrainingSequence:
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def rows(self, index: np.ndarray | slice) -> "TrainingSequence":
-        """Some of the frames, copied into memory."""
+        """Some of the frames, copied into memory: nothing holds the file open."""
         changes: dict[str, Any] = {
-            name: np.array(value[index]) for name, value in self.arrays().items() if name != "betas"
+            name: np.array(value if name == "betas" else value[index])
+            for name, value in self.arrays().items()
         }
         return replace(self, **changes)
 

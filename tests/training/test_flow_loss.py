@@ -13,12 +13,12 @@ from dtsvibe_cli.training.losses import LossWeights, compute_losses
 
 @pytest.fixture(scope="module")
 def batch() -> TrainingBatch:
-    """Two windows of four frames, all seen, crops that stay, a picture that stands still."""
+    """Two windows of four frames, all seen, crops that stay, a picture that hardly moves."""
     drawn = simulator(window=4, flow_side=8).batch(2, 0)
     return replace(
         drawn,
         valid=torch.ones(2, 4, dtype=torch.bool),
-        flow=torch.zeros(2, 4, 2, 8, 8),
+        flow=torch.full((2, 4, 2, 8, 8), 1e-9),
         to_crop_before=torch.eye(2, 3).expand(2, 4, 2, 3),
     )
 
@@ -73,6 +73,14 @@ def test_only_seen_frames_and_joints_in_the_crop_count(batch: TrainingBatch) -> 
     _, there = flow_error(at, replace(batch, valid=valid))
     assert there[..., 0].tolist() == [[False, False, True], [True, True, True]]
     assert not there[..., 1].any()
+
+
+def test_frames_without_flow_do_not_count(batch: TrainingBatch) -> None:
+    """Where a window skips frames and nobody was seen in between, bodies may have moved."""
+    flow = batch.flow.clone()
+    flow[1, 2] = 0
+    _, there = flow_error(points((0.0, 0.0)), replace(batch, flow=flow))
+    assert there[..., 0].tolist() == [[True, True, True], [True, False, True]]
 
 
 def test_the_loss_by_hand(batch: TrainingBatch) -> None:

@@ -101,6 +101,30 @@ def test_a_folder_is_read_once_and_again_when_its_files_change(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "held_out"),
+    [("02_04", True), ("005_13", True), ("05_13_poses", True), ("03_03_stageii", True),
+     ("02_40", False), ("walk_02_04", False), ("02_04_other", False)],
+)  # fmt: skip
+def test_cmus_clips_are_known_by_any_of_their_names(
+    tmp_path: Path, name: str, held_out: bool
+) -> None:
+    """AMASS has them too: whoever trains on it must not train on what is measured."""
+    for each in (name, "07_01"):
+        Bvh(frames=4).write(tmp_path / f"{each}.bvh")
+    (tmp_path / "test").mkdir()
+    Bvh(frames=4).write(tmp_path / "test" / "c.bvh")
+    clips = {clip.name: clip.held_out for clip in load_bank(tmp_path, REST).clips}
+    assert clips == {name: held_out, "07_01": False, "c": True}
+
+
+def test_where_nothing_is_held_out_by_name_some_files_are(tmp_path: Path) -> None:
+    for number in range(25):
+        Bvh(frames=4).write(tmp_path / f"{number:02d}.bvh")
+    clips = load_bank(tmp_path, REST).clips
+    assert [clip.name for clip in clips if clip.held_out] == ["00", "20"]
+
+
 def test_a_folder_without_motion_is_refused(tmp_path: Path) -> None:
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(DataError, match=r"holds no \.amc, \.bvh"):

@@ -1,3 +1,4 @@
+import resource
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -212,6 +213,19 @@ def test_no_flow_comes_from_before_the_start_or_over_a_gap() -> None:
     across = flow_across(replace(sequence, seen=seen), np.array([1, 3, 5, 7, 9]), 2)
     has_flow = np.abs(across).max((1, 2, 3)) > 0
     np.testing.assert_array_equal(has_flow, [False, True, True, False, True])
+
+
+def test_any_number_of_sequences_is_drawn_from(tmp_path: Path) -> None:
+    """Each that is open holds a file, and a process may have a thousand or fewer."""
+    path = write_sequence(tmp_path, numbered(20))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
+    try:
+        many = SequenceBank([path] * 60, window=8)
+        assert frames_of(many.batch(40, seed=0)).shape == (40, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_sequences_must_be_of_one_kind(tmp_path: Path) -> None:

@@ -210,6 +210,14 @@ def test_a_run_is_resumed_with_its_own_configuration(
     assert load_network(out / "network.safetensors").config.name == "mine"
 
 
+def test_there_must_be_a_run_to_resume(motion: Path, config: Path, tmp_path: Path) -> None:
+    """Else a slip in --out would train from the start."""
+    refused = train(motion, tmp_path / "rnu", "--config", config, "--resume")
+    assert refused.exit_code == 1
+    assert "holds no run to go on with" in refused.stderr
+    assert not (tmp_path / "rnu").exists()
+
+
 def test_the_length_of_windows_is_an_option(motion: Path, config: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(motion, out, "--config", config, "--steps", 1, "--window", 8).exit_code == 0

@@ -40,6 +40,8 @@ def open_dataset(dataset: str, root: Path, split: str = "train") -> list[Recordi
         ConfigError: There is no such data set or part.
         DataError: The folder is missing or is laid out otherwise.
     """
+    if dataset == "amass":
+        raise ConfigError(f"AMASS needs no preparing: run `dtsvibe train --motion {root}`.")
     if dataset not in DATASETS:
         raise ConfigError(f"There is no data set '{dataset}': choose from {', '.join(DATASETS)}.")
     if split not in SPLITS:

@@ -104,7 +104,12 @@ def _in_camera(
     camera_world: Float[np.ndarray, "frame 4 4"],
     valid: Bool[np.ndarray, " frame"],
 ) -> tuple[SmplLabels, JointLabels]:
-    turn, shift = camera_world[:, :3, :3], camera_world[:, :3, 3]
+    # where it was not found, a camera may be anything, and no rotation at all
+    found = np.isfinite(camera_world).all((1, 2))
+    found &= np.abs(np.linalg.det(np.nan_to_num(camera_world[:, :3, :3])) - 1) < 0.1
+    camera = np.where(found[:, None, None], camera_world, np.eye(4))
+    valid = valid & found
+    turn, shift = camera[:, :3, :3], camera[:, :3, 3]
     rotvec = poses.reshape(-1, 24, 3).copy()
     root = turn @ Rotation.from_rotvec(rotvec[:, 0]).as_matrix()
     rotvec[:, 0] = Rotation.from_matrix(root).as_rotvec()

@@ -94,6 +94,21 @@ def test_3dpw_pickles_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         list(read_tracks("3dpw", tmp_path))
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_3dpw_frames_without_a_camera_have_no_labels(tmp_path: Path, value: float) -> None:
+    made.write_3dpw(tmp_path, "train", "yard_00")
+    path = tmp_path / "sequenceFiles" / "train" / "yard_00.pkl"
+    content = pickle.loads(path.read_bytes())
+    content["cam_poses"][3] = value
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    for track in read_tracks("3dpw", tmp_path):
+        assert track.smpl is not None
+        assert track.joints_3d is not None
+        assert track.smpl.valid.tolist() == [True, False, True, False, True]
+        assert not track.joints_3d.weight[3].any()
+        assert np.isfinite(track.joints_3d.points).all()
+
+
 def test_human36m_joins_video_picture_and_space(tmp_path: Path) -> None:
     for subject in ("S1", "S5", "S6", "S7", "S8"):
         (tmp_path / subject / "MyPoseFeatures" / "D3_Positions_mono").mkdir(parents=True)
