@@ -133,6 +133,7 @@ def bench(
     dtsvibe bench dance.mp4 --picture bench.png     a video of your own, and a picture of the result
     dtsvibe bench --people 3 --skip vibe            three people; only the quicker reference
     dtsvibe bench --growth length=60,1200           does memory stay flat?
+    dtsvibe bench film.mp4 --growth length=60,1200  also with cuts, hence many short tracks?
 
     The usual way is that of VIBE's demo: a detector and a ResNet-50 on every frame, a GRU, a mesh
     made anew for each body that is drawn, and PNG files between the steps. It is rebuilt here with

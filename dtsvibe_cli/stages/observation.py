@@ -7,6 +7,7 @@ A network whose convolutions take pictures or fine flow runs them here, while th
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -119,7 +120,7 @@ class Observer:
         self._device = device
         self._open_frame = open_frame or frame_opener(device)
         self._batch_frames = batch_frames or (GPU_BATCH_FRAMES if device.startswith("cuda") else 1)
-        self._rows: dict[int, TrackRows] = {}
+        self._rows = defaultdict[int, TrackRows](TrackRows)
         self._waiting: list[_Opened] = []
         self._before: _Opened | None = None
 
@@ -154,7 +155,7 @@ class Observer:
                 frame=frame,
                 before=before if person.track_id in there else None,
                 person=person,
-                rows=self._rows.setdefault(person.track_id, TrackRows()),
+                rows=self._rows[person.track_id],
             )
             for person in frame.followed.people
         ]

@@ -1,3 +1,4 @@
+import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,6 +119,19 @@ def test_a_moving_picture_is_flow(observer: Observer) -> None:
     assert not seen.flow[0].any()
     middle = seen.flow[1][:, 8:-8, 8:-8].reshape(2, -1) * side_px
     np.testing.assert_allclose(np.median(middle, axis=1), [5, -3], atol=0.3)
+
+
+def test_many_tracks_share_few_files(observer: Observer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    kind = tempfile.SpooledTemporaryFile
+    monkeypatch.setattr(
+        tempfile, "SpooledTemporaryFile", lambda **options: made.append(1) or kind(**options)
+    )
+    for index in range(3):
+        crops = dict.fromkeys((2 * index, 2 * index + 1), (120.0, 100.0, 160.0))
+        observer.look(followed(index, moved(index, 0), crops))
+    assert len(observer.tracks()) == 6
+    assert len(made) <= 2  # numbers and flow
 
 
 def test_a_moving_crop_is_no_moving_body(observer: Observer) -> None:
