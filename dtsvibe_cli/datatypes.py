@@ -172,7 +172,9 @@ class PersonMotion:
     joints_px: Float[np.ndarray, "frame 24 2"]
     """The same joints in pixels of the full image."""
     observed: Bool[np.ndarray, " frame"]
-    """False where the person was not seen and the motion was filled in."""
+    """False in absences of more than half a second, where the motion is made up.
+
+    In shorter ones the crop is interpolated and looked at, and ``track.scores`` is 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

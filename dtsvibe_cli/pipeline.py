@@ -23,7 +23,13 @@ from dtsvibe_cli.models.checkpoint import load_network
 from dtsvibe_cli.progress import OnProgress, silent
 from dtsvibe_cli.report import Report, make_meta, make_report
 from dtsvibe_cli.results import atomic_path, save_results, save_vibe_pickle
-from dtsvibe_cli.run_folder import folder_to_write, free_paths, record_to
+from dtsvibe_cli.run_folder import (
+    folder_to_write,
+    free_paths,
+    is_webcam,
+    record_to,
+    remove_of_earlier_run,
+)
 from dtsvibe_cli.smpl import BodyModel, vertices_of
 from dtsvibe_cli.smpl_files import check_made_with, load_body_model
 from dtsvibe_cli.stages.detection import Detector, make_detector
@@ -305,8 +311,8 @@ def run(
     tune_allocator()
     progress = on_progress or silent
     with folder_to_write(out), ExitStack() as stack:
-        paths = free_paths(out, source, render=render, overwrite=overwrite)
-        if str(source).startswith("webcam:"):
+        paths = free_paths(out, source, overwrite=overwrite)
+        if is_webcam(source):
             source = record_to(out, str(source), end_s)
         body = _load_body(body_model)
         drawer = stack.enter_context(opening_renderer(renderer)) if render else None
@@ -319,6 +325,7 @@ def run(
             **estimate,
         )
         written = [paths.motion, paths.vibe, paths.report]
+        remove_of_earlier_run(paths)
         save_results(motion, paths.motion)
         chosen = choose_device(device)
         mesher = body.to(chosen) if chosen.startswith("cuda") else body
@@ -342,8 +349,6 @@ def run(
             written.insert(0, paths.overlay)
             seconds = added(report.seconds, watch.seconds)
             report = replace(report, seconds=seconds, renderer=opened.name)
-        elif drawer is not None:  # an overlay of an earlier run would show other people
-            paths.overlay.unlink(missing_ok=True)
         with atomic_path(paths.report) as part:
             part.write_text(json.dumps(asdict(report), indent=1, default=str) + "\n")
     return RunResult(motion=motion, report=report, written=tuple(written))

@@ -49,9 +49,14 @@ class Report:
     people: tuple[PersonReport, ...]
     """Everybody in the results; empty when nobody was found."""
     tracks: tuple[dict[str, Any], ...]
-    """Every track that was kept, dropped, merged or filled, and why."""
+    """What was done to each of the tracker's tracks (``kept``, ``dropped``, ``merged`` or
+    ``gap_filled``) and why; ``person`` is its number in the results, None when it is in none."""
     seconds: dict[str, float]
-    """Time of each stage; ``observe`` contains ``decode``, ``detect`` and ``flow``."""
+    """Time of each stage, added up over threads.
+
+    ``observe`` is the first pass as a whole, in which ``decode``, ``detect``, ``track``, ``crop``,
+    ``blazepose`` and ``flow`` overlap; ``motion`` holds ``network`` and ``refine``, ``render``
+    holds ``body``, ``draw`` and ``encode``."""
     versions: dict[str, str]
     """Of this program and of what it computes with."""
     renderer: str | None = None
@@ -66,10 +71,14 @@ def make_report(
     seconds: Mapping[str, float],
 ) -> Report:
     """The report of a pass over ``num_frames`` frames, before anything is drawn."""
+    person_of = {old: new for new, group in enumerate(stitched.groups, 1) for old in group}
     return Report(
         num_frames=num_frames,
         people=tuple(_person_report(each) for each in made),
-        tracks=tuple(asdict(decision) for decision in stitched.decisions),
+        tracks=tuple(
+            {**asdict(decision), "person": person_of.get(decision.tracker_id)}
+            for decision in stitched.decisions
+        ),
         seconds=dict(seconds),
         versions={
             "dtsvibe": __version__,

@@ -28,7 +28,7 @@ QUEUE_SIZE: Final = 4
 
 
 class _Stopped(BaseException):
-    """Unwinds a stage that waits for another one when all of them are stopped."""
+    """Unwinds a thread that waits or works for others when all of them are stopped."""
 
 
 class Stages:
@@ -127,17 +127,82 @@ class _Stage(Generic[Item]):
             raise self._error
 
 
+class _Crew:
+    """The threads of a map, and of the maps inside it."""
+
+    def __init__(self, most: int) -> None:
+        self.at_work = threading.Semaphore(most)
+        self.stopped = threading.Event()
+        self.error: BaseException | None = None
+        """What stopped it."""
+
+    def stop(self, error: BaseException) -> None:
+        """Let nobody begin or go on; the first error is the one that counts."""
+        if not self.stopped.is_set():
+            self.error = error
+            self.stopped.set()
+
+
+class _OfThisThread(threading.local):
+    crew: _Crew | None = None
+
+
+_MINE: Final = _OfThisThread()
+
+
 def map_in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], *, most: int
 ) -> Iterator[Result]:
     """What the function makes of each item, in order; several at once, each on one core.
 
     Torch gains little by giving small tensors to two cores, and waits ten times as long where
-    another program has one of them. The first error ends it.
+    another program has one of them. The function may itself use this: there are then no more
+    items in work than ``most`` and the cores allow, whatever is inside what. The first error,
+    Ctrl-C, or nobody wanting more ends all of it as soon as :func:`stop_if_told` is called.
     """
+    outer = _MINE.crew
+    crew = outer or _Crew(min(most, num_cores()))
+
+    def work(item: Item) -> Result:
+        _MINE.crew = crew
+        with crew.at_work:
+            stop_if_told()
+            try:
+                return function(item)
+            except BaseException as error:
+                crew.stop(error)
+                raise
+
     num_threads = max(1, min(most, len(items), num_cores()))
-    with shared_cores(num_cores()), ThreadPoolExecutor(num_threads, "dtsvibe worker") as pool:
-        yield from pool.map(function, items)
+    pool = ThreadPoolExecutor(num_threads, "dtsvibe worker")
+    with shared_cores(num_cores()):
+        if outer:
+            outer.at_work.release()  # who waits does not work
+        try:
+            futures = deque(pool.submit(work, item) for item in items)
+            while futures:
+                yield futures.popleft().result()
+        except GeneratorExit as left:
+            if not outer:
+                crew.stop(left)
+            raise
+        except _Stopped:
+            if not outer and crew.error:
+                raise crew.error from None
+            raise
+        except BaseException as error:
+            crew.stop(error)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if outer:
+                outer.at_work.acquire()
+
+
+def stop_if_told() -> None:
+    """Unwind a thread of :func:`map_in_threads` whose work is not wanted any more."""
+    if _MINE.crew and _MINE.crew.stopped.is_set():
+        raise _Stopped
 
 
 def num_cores() -> int:

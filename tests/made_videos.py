@@ -28,6 +28,7 @@ def make_video(
     path: Path,
     *,
     rate: Fraction = NTSC,
+    rate_is_stated: bool = True,
     times: Iterable[int] = range(12),
     time_base: Fraction | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
@@ -52,6 +53,8 @@ def make_video(
         if audio is not None:
             sound = output.add_stream(audio, rate=audio_rate, layout="mono")
         stream.codec_context.time_base = time_base = time_base or 1 / rate
+        if not rate_is_stated:
+            stream.codec_context.framerate = Fraction(0, 1)
         end = 0
         for index, pts in enumerate(times):
             rgb = rng.integers(0, 256, (*size[::-1], 3), np.uint8) if noise else None

@@ -73,7 +73,8 @@ def test_the_report_says_what_happened(results: pipeline.RunResult, clip: Path) 
     assert report["num_frames"] == NUM_FRAMES
     assert report["people"][0]["num_frames"] == NUM_FRAMES
     assert report["people"][0]["num_filled_frames"] == 0
-    assert [track["kind"] for track in report["tracks"]] == ["kept"]
+    (track,) = report["tracks"]
+    assert (track["kind"], track["person"]) == ("kept", 1)
     stages = {
         *("load", "observe", "decode", "detect", "track", "crop", "blazepose", "flow"),
         *("motion", "network", "refine", "render", "body", "draw", "encode"),

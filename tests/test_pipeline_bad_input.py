@@ -192,12 +192,14 @@ def test_a_video_without_people_is_no_error(
     assert (report["num_frames"], report["people"]) == (30, [])
 
 
-def test_nobody_leaves_no_overlay_of_an_earlier_run(
-    nobody: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
+@pytest.mark.parametrize("flag", ["--render", "--no-render"])
+def test_no_overlay_of_an_earlier_run_stays(
+    flag: str, nobody: Path, tmp_path: Path, dtsvibe: Callable[..., Result]
 ) -> None:
     earlier = ResultPaths.of(tmp_path, nobody).overlay
     earlier.write_text("somebody")
-    assert dtsvibe(nobody, tmp_path, "--end", 0.1, "--overwrite").exit_code == 0
+    assert_one_sentence(dtsvibe(nobody, tmp_path, "--end", 0.1, flag), naming=earlier)
+    assert dtsvibe(nobody, tmp_path, "--end", 0.1, flag, "--overwrite").exit_code == 0
     assert not earlier.exists()
 
 

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dtsvibe_cli.streaming import QUEUE_SIZE, Stages, map_in_threads, shared_cores
+from dtsvibe_cli import streaming
+from dtsvibe_cli.streaming import (
+    QUEUE_SIZE,
+    Stages,
+    map_in_threads,
+    shared_cores,
+    stop_if_told,
+)
 
 
 def counting(limit: int, made: list[int]) -> Iterator[int]:
@@ -138,6 +145,79 @@ def test_an_error_ends_the_work() -> None:
     with pytest.raises(ValueError, match="the third"):
         list(map_in_threads(work, range(1000), most=2))
     assert len(done) < 1000
+
+
+def test_maps_inside_maps_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "num_cores", lambda: 3)
+    lock, at_work, most_at_work = threading.Lock(), 0, 0
+
+    def inner(item: int) -> int:
+        nonlocal at_work, most_at_work
+        with lock:
+            at_work += 1
+            most_at_work = max(most_at_work, at_work)
+        time.sleep(0.005)
+        with lock:
+            at_work -= 1
+        return item
+
+    def outer(item: int) -> list[int]:
+        (first,) = map_in_threads(inner, [item], most=1)
+        return [first, *map_in_threads(inner, range(6), most=4)]
+
+    assert list(map_in_threads(outer, range(6), most=4)) == [[k, *range(6)] for k in range(6)]
+    assert most_at_work == 3
+
+
+def test_who_leaves_a_map_inside_a_map_stops_that_one_only() -> None:
+    def outer(item: int) -> int:
+        return next(iter(map_in_threads(lambda inner: item + inner, range(3), most=2)))
+
+    assert list(map_in_threads(outer, range(5), most=2)) == list(range(5))
+
+
+@pytest.mark.parametrize("error", [ValueError("the first"), KeyboardInterrupt()])
+def test_an_error_stops_what_other_threads_are_at(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "num_cores", lambda: 3)
+    steps: list[int] = []
+    begun = threading.Event()
+
+    def inner(item: int) -> None:
+        if item == 1:
+            begun.wait()
+            raise error
+        begun.set()
+        for step in range(10_000):
+            stop_if_told()
+            steps.append(step)
+            time.sleep(0.001)
+
+    def work(item: int) -> None:
+        list(map_in_threads(inner, range(20), most=4))
+
+    with pytest.raises(type(error)) as raised:
+        list(map_in_threads(work, range(3), most=4))
+    assert raised.value is error
+    assert len(steps) < 10_000
+    stop_if_told()  # this thread works for nobody
+
+
+def test_who_leaves_early_stops_the_threads() -> None:
+    steps: list[int] = []
+
+    def work(item: int) -> int:
+        for step in range(10_000 if item else 0):
+            stop_if_told()
+            steps.append(step)
+            time.sleep(0.001)
+        return item
+
+    results = map_in_threads(work, range(100), most=2)
+    assert next(iter(results)) == 0
+    del results
+    assert len(steps) < 10_000
 
 
 def test_threads_are_shared_out_and_given_back() -> None:

@@ -34,6 +34,19 @@ def test_variable_frame_rate_is_read_by_its_timestamps(tmp_path: Path) -> None:
     assert times(source) == [Fraction(stamp, 1000) for stamp in stamps]
 
 
+def test_a_rate_that_is_not_stated_is_measured(tmp_path: Path) -> None:
+    """As browsers record: the clock ticks in milliseconds, and frames come when they come."""
+    stamps = np.cumsum(np.random.default_rng(0).integers(28, 54, 60))
+    live = make_video(
+        tmp_path / "live.mkv",
+        rate_is_stated=False,
+        times=[int(stamp) for stamp in stamps],
+        time_base=Fraction(1, 1000),
+    )
+    assert 20 < probe(live).frame_rate < 30
+    assert np.allclose(np.array(times(live), float) * 1000, stamps - stamps[0])
+
+
 @pytest.mark.parametrize(("quarters", "rotation_deg"), [(0, 0), (1, 270), (2, 180), (3, 90)])
 def test_phone_video_is_turned_upright(tmp_path: Path, quarters: int, rotation_deg: int) -> None:
     source = make_video(tmp_path / "phone.mp4", times=range(2))

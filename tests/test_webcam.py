@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_videos import picture, times
 
-from dtsvibe_cli.errors import VideoError
+from dtsvibe_cli.errors import ConfigError, VideoError
+from dtsvibe_cli.run_folder import free_paths
 from dtsvibe_cli.video import read_frames, record_webcam
 
 
@@ -65,6 +66,16 @@ def test_webcam_without_pictures_is_an_error(
     with pytest.raises(VideoError, match="gives no pictures"):
         record_webcam(0, tmp_path / "cam.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_is_replaced_only_when_told(tmp_path: Path) -> None:
+    earlier = tmp_path / "webcam_63.mp4"
+    earlier.write_text("a minute that will not come back")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        free_paths(tmp_path, "webcam:63", overwrite=False)
+    free_paths(tmp_path, "webcam:63", overwrite=True)
+    with pytest.raises(ConfigError, match="names no camera"):
+        free_paths(tmp_path, "webcam:front", overwrite=False)
 
 
 def test_missing_webcam_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

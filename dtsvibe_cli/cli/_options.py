@@ -148,7 +148,7 @@ ESTIMATE: Final = (
         "--track-id",
         type=click.IntRange(min=1),
         metavar="ID",
-        help="Keep only this person: a number from the report, or from the video with --ids.",
+        help="Keep only this person: a number from `people` in the report, or seen with --ids.",
     ),
     click.option(
         "--frame-rate",

@@ -34,6 +34,22 @@ from dtsvibe_cli.cli._errors import report_errors
     help="Pairs of pictures in a step.",
 )
 @click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    default=50_000,
+    show_default=True,
+    metavar="N",
+    help="How many different pairs to draw; each is seen in eight mirror images.",
+)
+@click.option(
+    "--updates",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    metavar="N",
+    help="How often the network corrects its estimate, in training.",
+)
+@click.option(
     "--resume", is_flag=True, help="Go on from the folder's checkpoint instead of refusing it."
 )
 @click.option(
@@ -42,7 +58,15 @@ from dtsvibe_cli.cli._errors import report_errors
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
 @report_errors
 def train_flow(
-    *, out: Path, steps: int, batch_size: int, resume: bool, device: str, quiet: bool
+    *,
+    out: Path,
+    steps: int,
+    batch_size: int,
+    pairs: int,
+    updates: int,
+    resume: bool,
+    device: str,
+    quiet: bool,
 ) -> None:
     """Train RAFT-small on drawn people whose flow is exactly known.
 
@@ -50,12 +74,14 @@ def train_flow(
     dtsvibe train-flow --out runs/flow --device cuda
     dtsvibe run dance.mp4 --flow runs/flow/raft_small.pth
 
-    The pictures are drawn on the way, about a third of a second each. This is work for a GPU; on a
-    CPU a step takes seconds.
+    The pairs are drawn on the way, 4096 of them are kept in memory: on a CPU, ask for fewer than
+    that (--pairs 4000 --updates 6).
     """  # noqa: D301
     from dtsvibe_cli.training import flow_training
 
-    config = flow_training.FlowTrainConfig(steps=steps, batch_size=batch_size)
+    config = flow_training.FlowTrainConfig(
+        steps=steps, batch_size=batch_size, num_pairs=pairs, updates=updates
+    )
     with progress_bars(quiet=quiet) as on_progress:
         weights = flow_training.train_flow(
             out, config=config, resume=resume, device=device, on_progress=on_progress

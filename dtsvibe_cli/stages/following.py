@@ -144,10 +144,23 @@ def _look_at(
     watch: Stopwatch,
 ) -> _Look:
     with watch("detect"):
-        detections = detector(frame)
+        detections = _with_area(detector(frame))
     with watch("track"):
         people = _sightings(frame, detections, tracker, whole)
     return _Look(number=number, index=frame.index, time_s=frame.time_s, people=people)
+
+
+def _with_area(detections: Detections) -> Detections:
+    """Without empty and endless boxes: a detector of somebody's own may say anything."""
+    boxes = detections.boxes_xyxy
+    good = np.isfinite(boxes).all(1) & (boxes[:, :2] < boxes[:, 2:]).all(1)
+    if good.all():
+        return detections
+    return Detections(
+        boxes_xyxy=boxes[good],
+        scores=detections.scores[good],
+        keypoints=None if detections.keypoints is None else detections.keypoints[good],
+    )
 
 
 def _sightings(

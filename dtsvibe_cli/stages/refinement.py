@@ -24,7 +24,7 @@ from dtsvibe_cli.smpl import BodyModel, take
 from dtsvibe_cli.stages.descent import REFERENCE_STEP_S, Adam, share_of_rate, togetherness
 from dtsvibe_cli.stages.estimation import Estimate
 from dtsvibe_cli.stages.evidence import BONES, Evidence, EvidenceSource
-from dtsvibe_cli.streaming import map_in_threads
+from dtsvibe_cli.streaming import map_in_threads, stop_if_told
 
 MAX_FRAMES: Final = 300
 """Longer tracks are refined piece by piece, with the body found on the best seen piece."""
@@ -34,7 +34,6 @@ MARGIN_FRAMES: Final = 8
 
 MAX_THREADS: Final = 4
 """Pieces in work at once: each holds tens of MiB."""
-
 
 _STIFF: Final = ("spine", "neck", "collar", "head", "wrist", "hand", "foot")
 _STIFFNESS: Final = torch.tensor(
@@ -168,6 +167,7 @@ def _refine_piece(
     if not fix_body:
         moved.append(Adam(unknowns.betas, rate))
     for step in range(settings.iterations):
+        stop_if_told()
         posed = _pose(unknowns, body, landmarks_of, camera)
         loss = _loss(posed, unknowns, start, evidence, settings)
         gradients = torch.autograd.grad(loss, [each.values for each in moved])

@@ -36,8 +36,8 @@ class TrackDecision:
     """One thing that was done to a track, for the report."""
 
     kind: Literal["kept", "dropped", "merged", "gap_filled"]
-    track_id: int
-    """The tracker's identity, before people are renumbered."""
+    tracker_id: int
+    """The tracker's number of the track; people are numbered anew."""
     frames: tuple[int, int]
     """First and last frame that it concerns."""
     reason: str
@@ -96,7 +96,7 @@ def stitch_tracks(
         decisions.append(
             TrackDecision(
                 kind="kept" if n in largest else "dropped",
-                track_id=group[0],
+                tracker_id=group[0],
                 frames=frames,
                 reason=reason,
             )
@@ -135,7 +135,7 @@ def _join(
         decisions.append(
             TrackDecision(
                 kind="merged",
-                track_id=tracks[j].track_id,
+                tracker_id=tracks[j].track_id,
                 frames=(last, begin),
                 reason=f"goes on from track {tracks[i].track_id} after "
                 f"{times_s[begin] - times_s[last]:.2f} s, {costs[i, j]:.2f} body sizes from "
@@ -216,7 +216,7 @@ def _filled_gaps(track: Track) -> list[TrackDecision]:
     return [
         TrackDecision(
             kind="gap_filled",
-            track_id=track.track_id,
+            tracker_id=track.track_id,
             frames=(int(track.frame_index[start]), int(track.frame_index[stop - 1])),
             reason=f"not detected, interpolated over {stop - start} frames",
         )

@@ -77,7 +77,7 @@ def _probe_file(path: Path) -> VideoInfo:
             path=path,
             width_px=width_px,
             height_px=height_px,
-            frame_rate=stream_rate(stream),
+            frame_rate=stream_rate(stream, path),
             num_frames=stream.frames or None,
             rotation_deg=geometry.rotation_deg,
             has_audio=bool(container.streams.audio),

@@ -139,7 +139,7 @@ def _file_pictures(path: Path, warn: Callable[[str], None], device: str) -> Iter
         stream = video_stream(container, path)
         time_base = stream.time_base or Fraction(1, 1_000_000)
         clock_start = round(clock_start_s(container) / time_base)
-        ticks_per_frame = max(1, round(1 / (stream_rate(stream) * time_base)))
+        ticks_per_frame = max(1, round(1 / (stream_rate(stream, path) * time_base)))
         geometry = None
         pts, end = -1, 0
         for frame in decode_stream(container, stream, count_damage):

@@ -5,10 +5,11 @@ not applied (its rotation is).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import av
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     AudioPacket = Packet[AudioStream]
 else:
     VideoPacket = AudioPacket = Packet
+
+_MEASURED_PACKETS: Final = 240
 
 
 class PictureGeometry(NamedTuple):
@@ -109,9 +112,28 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def stream_rate(stream: VideoStream) -> Fraction:
-    """Average frames a second, exact as the container states it."""
-    return stream.average_rate or stream.guessed_rate or Fraction(30)
+def stream_rate(stream: VideoStream, path: Path) -> Fraction:
+    """Average frames a second, exact as the container states it.
+
+    A recording of a browser or of a screen states none (FFmpeg then guesses the clock's ticks, a
+    thousand): the usual time from one frame to the next of its first packets tells.
+    """
+    return stream.average_rate or _measured_rate(path) or stream.guessed_rate or Fraction(30)
+
+
+def _measured_rate(path: Path) -> Fraction | None:
+    """One over the median time between the first frames; None when they have no times."""
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        stamps = set()
+        with suppress(av.FFmpegError):  # damage is told when the frames are read
+            for packet in islice(container.demux(stream), _MEASURED_PACKETS):
+                if packet.pts is not None:
+                    stamps.add(packet.pts)
+        steps = np.diff(sorted(stamps))
+        if not len(steps) or stream.time_base is None:
+            return None
+        return 1 / (Fraction(float(np.median(steps))) * stream.time_base)
 
 
 def clock_start_s(container: InputContainer) -> Fraction:

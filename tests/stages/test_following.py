@@ -8,7 +8,7 @@ from drawn_people import as_frame
 from dtsvibe_cli.datatypes import Detections, Frame
 from dtsvibe_cli.geometry.boxes import crops_to_xyxy, square_crops
 from dtsvibe_cli.stages.following import FollowedFrame, FollowedPerson, follow_people
-from dtsvibe_cli.stages.tracking import TrackedBox
+from dtsvibe_cli.stages.tracking import TrackedBox, make_tracker
 
 PICTURE = np.full((60, 80, 3), 90, dtype=np.uint8)
 Path = Callable[[float], Sequence[float] | None]
@@ -93,6 +93,18 @@ def test_somebody_who_walks_straight_is_followed_exactly(count: int, detect_ever
         crop = crops_to_xyxy(person.crop_cxcys)
         assert (crop[:2] <= expected[:2]).all()
         assert (crop[2:] >= expected[2:]).all()
+
+
+@pytest.mark.parametrize("with_keypoints", [True, False])
+@pytest.mark.parametrize(
+    "box", [[10.0, 5, 10, 55], [30.0, 5, 10, 55], [np.nan, 5, 30, 55], [10.0, 5, np.inf, 55]]
+)
+def test_boxes_that_hold_nothing_are_nobody(box: list[float], with_keypoints: bool) -> None:
+    detector = FakeDetector(lambda _: box, _walk, with_keypoints=with_keypoints)
+    tracker = make_tracker("bytetrack")
+    followed = list(follow_people(_frames(9), detector, tracker))
+    for each in followed:
+        np.testing.assert_allclose(_one(each).box_xyxy, _walk(each.frame.time_s))
 
 
 def test_crops_are_those_of_the_boxes_where_nobody_moves() -> None:

@@ -30,7 +30,7 @@ def _track(
 
 
 def _kinds(stitched: StitchedTracks) -> list[tuple[str, int]]:
-    return [(decision.kind, decision.track_id) for decision in stitched.decisions]
+    return [(decision.kind, decision.tracker_id) for decision in stitched.decisions]
 
 
 def test_somebody_who_walks_on_behind_a_tree_is_one_person() -> None:
