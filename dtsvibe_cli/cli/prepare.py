@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Take only the first n recordings, to try things out.",
+    help="Take only the first N recordings of the part, to try things out.",
 )
 @click.option(
     "--image-network",
@@ -90,8 +90,10 @@ def prepare(
     DATASET is one of 3dpw, h36m, 3dhp, instavariety, pennaction, posetrack, synthetic, or ours, a
     folder with a truth.toml as `dtsvibe evaluate` takes it. Everybody labelled is looked at as
     `dtsvibe run` would, the labelled boxes standing for the detector's. Sequences that are there
-    are kept, so an interrupted run goes on where it was. AMASS needs no preparing: give its folder
-    to `dtsvibe train --motion`.
+    are kept, so an interrupted run goes on where it was. On the disk, a person and
+    frame takes 6 kB with lite, and 210 kB with paper, whose flow is as fine as its pictures: a
+    minute of a person some 380 MB. AMASS needs no preparing: give its folder to
+    `dtsvibe train --motion`.
     """  # noqa: D301
     from dtsvibe_cli.training.prepare import prepare as prepare_dataset
 

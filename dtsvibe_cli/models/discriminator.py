@@ -4,12 +4,16 @@ It reads the rotations of the body's 23 joints as 6D numbers. The root's is left
 the camera, which recorded motion does not have.
 """
 
-from jaxtyping import Float
+from typing import Final
+
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.geometry.rotations import rotmat_to_rot6d
 
 NUM_BODY_JOINTS = 23
+
+_NO_ATTENTION: Final = -1e4
 
 
 class MotionDiscriminator(nn.Module):
@@ -24,10 +28,20 @@ class MotionDiscriminator(nn.Module):
         )  # fmt: skip
         self.score = nn.Linear(width, 1)
 
-    def forward(self, body_pose: Float[Tensor, "window time 23 3 3"]) -> Float[Tensor, " window"]:
-        """Trained towards 1 for recorded motion, 0 for predicted."""
+    def forward(
+        self,
+        body_pose: Float[Tensor, "window time 23 3 3"],
+        valid: Bool[Tensor, "window time"] | None = None,
+    ) -> Float[Tensor, " window"]:
+        """Trained towards 1 for recorded motion, 0 for predicted.
+
+        Where ``valid`` is off nothing was seen, or a short window is filled up: no attention.
+        """
         hidden, _ = self.gru(rotmat_to_rot6d(body_pose).flatten(-2))
-        share = self.attention(hidden).softmax(1)
+        attention = self.attention(hidden)
+        if valid is not None:
+            attention = attention.masked_fill(~valid[..., None], _NO_ATTENTION)
+        share = attention.softmax(1)
         score: Tensor = self.score((share * hidden).sum(1))[..., 0]
         return score
 

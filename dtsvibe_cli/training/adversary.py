@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.models.discriminator import MotionDiscriminator, fooling_loss, telling_loss
@@ -22,10 +22,15 @@ class Adversary:
         self._parallel = parallel(self.discriminator)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate)
 
-    def doubt(self, predicted: Float[Tensor, "window time 23 3 3"]) -> Float[Tensor, ""]:
-        """Equation 7 for predicted poses; the discriminator gets no gradient from it."""
+    def doubt(
+        self, predicted: Float[Tensor, "window time 23 3 3"], valid: Bool[Tensor, "window time"]
+    ) -> Float[Tensor, ""]:
+        """Equation 7 for predicted poses; the discriminator gets no gradient from it.
+
+        ``valid`` are the frames in which the person was seen.
+        """
         _freeze(self.discriminator, frozen=True)
-        loss = fooling_loss(self.discriminator(predicted.float()))
+        loss = fooling_loss(self.discriminator(predicted.float(), valid))
         _freeze(self.discriminator, frozen=False)
         return loss
 
@@ -33,10 +38,12 @@ class Adversary:
         self,
         recorded: Float[Tensor, "window time 23 3 3"],
         predicted: Float[Tensor, "window time 23 3 3"],
+        valid: Bool[Tensor, "window time"],
     ) -> float:
         """One step on equation 8; returns its value before the step."""
         both = torch.cat([recorded, predicted.detach().float()])
-        scores = self._parallel(both)
+        seen = torch.cat([torch.ones_like(valid[:1]).expand(len(recorded), -1), valid])
+        scores = self._parallel(both, seen)
         loss = telling_loss(scores[: len(recorded)], scores[len(recorded) :])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

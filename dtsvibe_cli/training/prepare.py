@@ -80,7 +80,7 @@ def prepare(
             go to a folder of their name inside, which training only validates on.
         config: Model configuration that will be trained: ``lite`` or ``paper``.
         split: ``train``, ``validation`` or ``test``.
-        limit: Stop after so many recordings (files of the data set).
+        limit: Stop after so many recordings (files of the data set) of the part.
         image_network: Weights of the V-CNN of ``paper``.
         body_model: Official SMPL file that will be trained with; None for the built-in body.
         flow: ``auto`` or ``dis``, or the path of torchvision's RAFT weights.
@@ -93,14 +93,18 @@ def prepare(
     """
     model = preset(config)
     chosen = choose_device(device)
-    recordings = open_dataset(dataset, root, split)[:limit]
+    recordings = open_dataset(dataset, root, split)
     eyes = open_eyes(model, image_network=image_network, flow=flow, device=chosen)
     folder = out if split == "train" else out / split
     work = _Work(model, eyes, load_body_model(body_model), folder, on_progress)
-    for done, recording in enumerate(recordings):
-        on_progress("recordings", done, len(recordings))
-        work.take(recording)
-    on_progress("recordings", len(recordings), len(recordings))
+    total = min(limit or len(recordings), len(recordings))
+    done = 0
+    for recording in recordings:
+        on_progress("recordings", done, total)
+        done += work.take(recording)
+        if done == limit:
+            break
+    on_progress("recordings", total, total)
     if not work.written and not work.kept:
         reason = f" ({work.skipped[0].name}: {work.skipped[0].reason})" if work.skipped else ""
         raise DataError(f"Nothing of {root} could be prepared{reason}.")
@@ -121,13 +125,20 @@ class _Work:
         self._minutes = 0.0
         self._frames = 0
 
-    def take(self, recording: Recording) -> None:
-        """Prepare everybody in a recording; what cannot be used is noted, with the reason."""
+    def take(self, recording: Recording) -> bool:
+        """Prepare everybody in a recording; what cannot be used is noted, with the reason.
+
+        False when nobody is in it: some data sets tell only inside to which part it belongs.
+        """
+        anybody = False
         try:
             for track in recording.read():
+                anybody = True
                 self._take_person(track)
         except (DataError, VideoError) as error:
             self._skip(recording.name, str(error))
+            return True
+        return anybody
 
     def _take_person(self, track: LabelledTrack) -> None:
         path = sequence_path(self._out, track.dataset, track.name)
@@ -137,10 +148,10 @@ class _Work:
             return
         try:
             sequence = prepare_track(track, self._eyes, self._body, self._count_frame)
-        except (DataError, VideoError) as error:
+            self.written.append(write_sequence(self._out, sequence))
+        except (DataError, VideoError, ValueError) as error:  # a label may be no number
             self._skip(track.name, str(error))
             return
-        self.written.append(write_sequence(self._out, sequence))
         self._minutes += sequence.num_frames / sequence.rate_hz / 60
 
     def _skip(self, name: str, reason: str) -> None:

@@ -233,7 +233,7 @@ class Trainer:
         with torch.autocast(self.device.type, *_autocast(config.precision)):
             theta: Theta = self._on_windows(data.batch)
         poses = theta.full_pose[:, :, 1:]
-        doubt = None if self.adversary is None else self.adversary.doubt(poses)
+        doubt = None if self.adversary is None else self.adversary.doubt(poses, data.batch.valid)
         losses = compute_losses(theta, data.batch, self.body, config.loss, doubt)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(losses.total(config.loss)).backward()
@@ -243,7 +243,7 @@ class Trainer:
         self.scaler.update()
         numbers = losses.numbers()
         if self.adversary is not None and data.recorded is not None:
-            numbers["discriminator"] = self.adversary.learn(data.recorded, poses)
+            numbers["discriminator"] = self.adversary.learn(data.recorded, poses, data.batch.valid)
         self.step += 1
         self._update_average()
         self._keep_running(numbers)

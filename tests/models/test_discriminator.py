@@ -24,6 +24,16 @@ def test_one_score_a_window_of_any_length(time: int) -> None:
     assert scores.isfinite().all()
 
 
+def test_frames_at_the_end_that_are_not_valid_do_not_count() -> None:
+    torch.manual_seed(0)
+    judge, motion = MotionDiscriminator(8), poses(2, 6)
+    valid = torch.tensor([[True] * 4 + [False] * 2] * 2)
+    filled = torch.cat([motion[:, :4], poses(2, 2, seed=9)], 1)
+    torch.testing.assert_close(judge(filled, valid), judge(motion[:, :4]), atol=1e-6, rtol=0)
+    assert not torch.allclose(judge(filled), judge(motion[:, :4]), atol=1e-6)
+    assert judge(motion, torch.zeros_like(valid)).isfinite().all()
+
+
 def test_windows_do_not_see_each_other() -> None:
     torch.manual_seed(0)
     judge, motion = MotionDiscriminator(8), poses(4, 6)

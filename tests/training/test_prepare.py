@@ -21,7 +21,9 @@ from dtsvibe_cli.models.config import LITE, PAPER
 from dtsvibe_cli.smpl_files import load_body_model
 from dtsvibe_cli.stages.flow import shrink_flow
 from dtsvibe_cli.synthetic.truth import load_truth
+from dtsvibe_cli.training.datasets import open_dataset
 from dtsvibe_cli.training.datasets.joint_names import PENN13
+from dtsvibe_cli.training.datasets.tracks import Recording
 from dtsvibe_cli.training.observing import LabelledPerson, open_eyes
 from dtsvibe_cli.training.prepare import Prepared, prepare
 from dtsvibe_cli.training.sequence_bank import SequenceBank
@@ -206,6 +208,34 @@ def test_what_cannot_be_used_is_left_out_with_a_reason(walk: Path, tmp_path: Pat
     assert [each["name"] for each in report["skipped"]] == ["short/person0", "unseen"]
     assert "has no video" in report["skipped"][1]["reason"]
     assert [path.parent.name for path in sequence_files(out)] == ["walk"]
+
+
+def test_the_limit_counts_recordings_of_the_part(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Penn Action tells inside a recording to which part it belongs: another's is then empty."""
+    (real,) = open_dataset("ours", walk)
+    other = Recording(name="of the test part", read=lambda: iter(()))
+    broken = Recording(name="beyond the limit", read=lambda: 1 / 0)  # type: ignore[arg-type]
+    listed = [other, other, real, broken]
+    monkeypatch.setattr("dtsvibe_cli.training.prepare.open_dataset", lambda *_: listed)
+    prepared = prepare("ours", walk, tmp_path, limit=1, device="cpu")
+    assert (len(prepared.written), prepared.skipped) == (1, ())
+
+
+def test_labels_that_are_no_numbers_are_left_out(walk: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(walk / "walk.npz"))
+    np.savez(tmp_path / "walk.npz", **arrays)
+    arrays["betas"] = np.full_like(arrays["betas"], np.nan)
+    np.savez(tmp_path / "nan.npz", **arrays)
+    video = EXAMPLES / "synthetic_walk.mp4"
+    index = INDEX.format(video=video)
+    index += f'[[sequence]]\nname = "nan"\ntruth = "nan.npz"\nvideo = "{video}"\n'
+    (tmp_path / "truth.toml").write_text(index)
+    prepared = prepare("ours", tmp_path, tmp_path / "out", device="cpu")
+    assert len(prepared.written) == 1
+    (skipped,) = prepared.skipped
+    assert "finite" in skipped.reason
 
 
 def test_when_nothing_can_be_used_that_is_an_error(walk: Path, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_the_discriminator_learns_beside_the_network_and_moves_it(tmp_path: Path
 def test_the_networks_loss_leaves_the_discriminator_alone() -> None:
     judge = Adversary(8, 1e-3, seed=0, device="cpu")
     poses = torch.eye(3).expand(2, 4, 23, 3, 3).clone().requires_grad_()
-    judge.doubt(poses).backward()
+    judge.doubt(poses, torch.ones(2, 4, dtype=torch.bool)).backward()
     assert poses.grad is not None
     assert poses.grad.any()
     assert all(p.grad is None and p.requires_grad for p in judge.discriminator.parameters())
