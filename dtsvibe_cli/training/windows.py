@@ -33,6 +33,8 @@ _LOOSENESS: Final = {
 _LIMB_ROOTS: Final = tuple(SMPL24.index(f"{s}_{j}") for j in ("hip", "shoulder") for s in _SIDES)
 _LIMB_REACH: Final = torch.tensor([0.8, 0.5, 0.6])
 """Deviation of the turn of a limb held oddly, radians: forward and back, about itself, aside."""
+_FOLDED_SHARE: Final = 0.15
+"""Of windows in which somebody sits, squats or bends down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,39 @@ def _odd_limbs(
     return pose
 
 
+def _folded(
+    pose: Float[Tensor, "window time 24 3 3"], generator: torch.Generator
+) -> Float[Tensor, "window time 24 3 3"]:
+    """Now and then both legs are folded and the trunk bent: sitting, squatting, picking up.
+
+    Recordings of walking, running and dancing hardly ever show it.
+    """
+    windows, time = pose.shape[:2]
+
+    def within(low: float, high: float) -> Float[Tensor, "window 1"]:
+        return low + (high - low) * torch.rand(windows, 1, generator=generator)
+
+    def about_x(angle: Float[Tensor, "window time"]) -> Float[Tensor, "window time 3 3"]:
+        return _axis_turn(angle, 0)
+
+    folds = torch.rand(windows, 1, generator=generator) < _FOLDED_SHARE
+    going = 1 + 0.3 * torch.randn(windows, 1, generator=generator) * torch.linspace(-1, 1, time)
+    amount = folds * going.clamp(0.3, 1.5)
+    hips, knees, trunk = within(0.4, 2.0), within(0.4, 1.9), within(-0.2, 1.0)
+    pose = pose.clone()
+    for side, outward in (("left", 1.0), ("right", -1.0)):
+        uneven = 0.15 * torch.randn(windows, 2, generator=generator)
+        apart = (0.2 + 0.25 * torch.randn(windows, 1, generator=generator)) * outward
+        aside = _axis_turn(amount * apart, 2)
+        hip, knee = SMPL24.index(f"{side}_hip"), SMPL24.index(f"{side}_knee")
+        pose[:, :, hip] = aside @ about_x(-amount * (hips + uneven[:, :1])) @ pose[:, :, hip]
+        pose[:, :, knee] = about_x(amount * (knees + uneven[:, 1:])) @ pose[:, :, knee]
+    for name in ("spine1", "spine2", "spine3"):
+        joint = SMPL24.index(name)
+        pose[:, :, joint] = about_x(amount * trunk / 3) @ pose[:, :, joint]
+    return pose
+
+
 def loosened(
     pose: Float[Tensor, "window time 24 3 3"], generator: torch.Generator
 ) -> Float[Tensor, "window time 24 3 3"]:
@@ -131,7 +166,7 @@ def loosened(
     turn = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * scale
     drift = torch.randn(size, 1, 24, 3, generator=generator) * looseness() * 0.3
     drift = drift * torch.linspace(-1, 1, length)[:, None, None]
-    return _odd_limbs(pose @ rotvec_to_rotmat(turn + drift), generator)
+    return _folded(_odd_limbs(pose @ rotvec_to_rotmat(turn + drift), generator), generator)
 
 
 def draw_windows(
