@@ -5,8 +5,9 @@ where no truth is needed, on real clips (tests/benchmarks/observation_gap.py): e
 something constant, something that lasts and something that jitters; limbs are now and then
 somewhere else; hidden joints are guessed, often with full confidence; left and right are exchanged
 for a while, of everything or of the legs or arms alone, often by both networks together; world
-landmarks are flattened in depth, tilted and of one body size. Rendered people are harder than real
-ones, so the numbers lie between the two.
+landmarks are flattened in depth, tilted and of one body size. Who is seen from behind is seen worse
+and turned round more often. Rendered people are harder than real ones, so the numbers lie between
+the two.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from dtsvibe_cli.geometry.rotations import rotvec_to_rotmat
 from dtsvibe_cli.training.random_draws import Draw
 
 HIPS: Final = [BLAZEPOSE33.index("left_hip"), BLAZEPOSE33.index("right_hip")]
+_SHOULDERS: Final = [BLAZEPOSE33.index("left_shoulder"), BLAZEPOSE33.index("right_shoulder")]
 
 _PARTS: Final = tuple(
     [k for k, name in enumerate(BLAZEPOSE33) if any(word in name for word in words)]
@@ -100,7 +102,9 @@ def add_noise(
     size = extent.amax(-1)[..., None, None]
     hidden = _hidden(landmarks, draw)
     lost = draw.short_spells(*landmarks.shape[:2], share=0.02, length=4.0)[..., None, None]
-    amount = torch.exp(draw.normal(len(landmarks), 1, 1, 1) * 0.5 - 0.4)
+    behind = _from_behind(world_m)
+    worse_behind = torch.exp(0.45 * (behind - 0.5))[..., None, None]
+    amount = torch.exp(draw.normal(len(landmarks), 1, 1, 1) * 0.5 - 0.4) * worse_behind
     worse = (1 + 3 * hidden[..., None].float()) * amount
     given = NoisyLandmarks(
         landmarks=landmarks + size * _displacement(landmarks, worse, lost, draw),
@@ -108,7 +112,16 @@ def add_noise(
         world_m=_noisy_world(world_m, amount, hidden, lost, draw),
         keypoints=_noisy_keypoints(landmarks, hidden, size, amount, draw),
     )
-    return _with_confused_sides(given, draw)
+    return _with_confused_sides(given, 0.5 + behind, draw)
+
+
+def _from_behind(world_m: Float[Tensor, "window time 33 3"]) -> Float[Tensor, "window 1"]:
+    """0 where the trunk's front is to the camera, 0.5 from a side, 1 from behind."""
+    hips, shoulders = world_m[:, :, HIPS], world_m[:, :, _SHOULDERS]
+    up = shoulders.mean(2) - hips.mean(2)
+    to_left = (shoulders[:, :, 0] - shoulders[:, :, 1]) + (hips[:, :, 0] - hips[:, :, 1])
+    ahead = torch.nn.functional.normalize(torch.linalg.cross(to_left, up), dim=-1)
+    return (0.5 + 0.5 * ahead[..., 2]).mean(1, keepdim=True)
 
 
 def _displacement(
@@ -213,7 +226,13 @@ def _noisy_keypoints(
 
 
 def _confusion(
-    windows: int, time: int, *, short: float, long: float, together: float, draw: Draw
+    windows: int,
+    time: int,
+    *,
+    short: float,
+    long: Float[Tensor, "window 1"],
+    together: float,
+    draw: Draw,
 ) -> tuple[Bool[Tensor, "window time"], Bool[Tensor, "window time"]]:
     """Frames in which the pose network, and those in which the detector, exchanges sides."""
 
@@ -227,8 +246,10 @@ def _confusion(
     return by_pose, torch.where(both, by_pose, spells())
 
 
-def _with_confused_sides(given: NoisyLandmarks, draw: Draw) -> NoisyLandmarks:
-    """Left and right exchanged for a while: of legs, of arms, of everything.
+def _with_confused_sides(
+    given: NoisyLandmarks, often: Float[Tensor, "window 1"], draw: Draw
+) -> NoisyLandmarks:
+    """Left and right exchanged for a while: of legs, of arms, of everything; how often by window.
 
     Limbs alone keep their depth half of the time: the network then takes the near leg for the other
     one, else it also believes it to be the far one.
@@ -236,7 +257,7 @@ def _with_confused_sides(given: NoisyLandmarks, draw: Draw) -> NoisyLandmarks:
     windows, time = given.visibility.shape[:2]
     for limbs, long in ((_LEGS, 0.10), (_ARMS, 0.04)):
         by_pose, by_detector = _confusion(
-            windows, time, short=0.02, long=long, together=0.45, draw=draw
+            windows, time, short=0.02, long=often * long, together=0.45, draw=draw
         )
         keep_depth = draw.uniform(windows, 1, 1, 1) < 0.5
         order, coco_order = _exchange(BLAZEPOSE33, limbs), _exchange(COCO17, limbs)
@@ -244,7 +265,7 @@ def _with_confused_sides(given: NoisyLandmarks, draw: Draw) -> NoisyLandmarks:
         world = torch.cat([given.world_m[..., order, :2], depth], -1)
         given = _choose(given, by_pose, order, world, by_detector, coco_order)
     by_pose, by_detector = _confusion(
-        windows, time, short=0.02, long=0.12, together=0.35, draw=draw
+        windows, time, short=0.02, long=often * 0.12, together=0.35, draw=draw
     )
     mirror, coco_mirror = list(BLAZEPOSE33_MIRROR), list(COCO17_MIRROR)
     world = given.world_m[:, :, mirror] * torch.tensor([1.0, 1.0, -1.0])

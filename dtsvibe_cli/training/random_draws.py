@@ -33,7 +33,9 @@ class Draw:
         """The same, spread evenly over 0 to 1."""
         return 0.5 * (1 + torch.erf(self.lasting(*shape, keep=keep) / math.sqrt(2)))
 
-    def spells(self, windows: int, time: int, chance: float) -> Bool[Tensor, "window time"]:
+    def spells(
+        self, windows: int, time: int, chance: float | Float[Tensor, "window 1"]
+    ) -> Bool[Tensor, "window time"]:
         """One stretch of frames, of any length, in some of the windows."""
         length = (self.uniform(windows, 1) ** 1.5 * time).ceil()
         start = (self.uniform(windows, 1) * (time + length)).floor() - length

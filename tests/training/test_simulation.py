@@ -7,12 +7,13 @@ from recorded import bank, body, simulator
 from torch import Tensor
 
 from dtsvibe_cli.geometry.joints import BLAZEPOSE33, BLAZEPOSE33_MIRROR, SMPL24, SMPL24_MIRROR
+from dtsvibe_cli.landmarks import LandmarkRegressor
 from dtsvibe_cli.models.backbone import LANDMARK_FEATURES
 from dtsvibe_cli.training.batches import TrainingBatch
 from dtsvibe_cli.training.flow_loss import flow_error
 from dtsvibe_cli.training.flow_simulation import CameraMotion, draw_camera_motion, splat_flow
 from dtsvibe_cli.training.motion_bank import Clip, MotionBank
-from dtsvibe_cli.training.observation_noise import NoisyLandmarks, add_noise
+from dtsvibe_cli.training.observation_noise import HIPS, NoisyLandmarks, add_noise
 from dtsvibe_cli.training.simulation import Simulator
 from dtsvibe_cli.training.windows import draw_windows, looseness
 
@@ -162,6 +163,22 @@ def test_landmarks_are_off_by_a_hundredth_of_the_person_and_hidden_ones_by_more(
     assert 0.05 < float(doubted.float().mean()) < 0.4
     assert error[doubted].median() > 1.4 * error[~doubted].median()  # hidden ones are believed too
     assert 0 <= float(noise.visibility.min()) <= float(noise.visibility.max()) <= 1
+
+
+def test_backs_are_seen_worse_and_turned_round_more_often() -> None:
+    mean = torch.zeros(1, 10)
+    posed = body().pose(torch.eye(3).expand(1, 24, 3, 3), mean)
+    world = LandmarkRegressor(body())(posed, mean)
+    world = world - world[:, HIPS].mean(1, keepdim=True)
+    error, turned = {}, {}
+    for view, facing in (("front", [1.0, -1, -1]), ("back", [-1.0, -1, 1])):
+        seen = (world * torch.tensor(facing)).expand(2000, 16, 33, 3)
+        noise = add_noise(seen[..., :2], seen, torch.Generator().manual_seed(0))
+        off = (noise.landmarks - seen[..., :2]).norm(dim=-1).median(-1).values
+        mirrored = (noise.landmarks - seen[:, :, MIRROR, :2]).norm(dim=-1).median(-1).values
+        error[view], turned[view] = float(off.median()), float((mirrored < off).float().mean())
+    assert 1.3 < error["back"] / error["front"] < 2.2
+    assert 1.3 < turned["back"] / turned["front"] < 3.5
 
 
 def test_noise_lasts_from_frame_to_frame() -> None:
