@@ -1,6 +1,7 @@
 """What was tried between the network's input and the finished motion: a Markdown table.
 
-    python tests/benchmarks/tried.py BENCH_DIR CLIPS_DIR CMU_DIR SEQUENCES [--only X] [--weights W]
+    python tests/benchmarks/tried.py BENCH_DIR CLIPS_DIR CMU_DIR SEQUENCES [--only X]...
+                                      [--weights W]
 
 A row is the program with one thing changed, on the two real views (PA-MPJPE, MPJPE and 2D error,
 mean of both), on the man of the parkour clip (trusted frames on him, median error) and on the
@@ -26,6 +27,7 @@ import numpy as np
 import real_clips
 import real_views
 from tried_learned import MovedLandmarks, Prior, Weights
+from tried_windows import no_turn_by_the_viewing_ray, over_every_other_frame
 
 from dtsvibe_cli import pipeline
 from dtsvibe_cli.datatypes import Observations, PersonMotion, PinholeCamera, VideoMotion
@@ -61,6 +63,8 @@ def changes(motion_folder: Path, sequences: Path, body: BodyModel) -> Iterator[C
     yield Change("as shipped")
     yield Change("network alone", MotionSettings(refine=False))
     yield Change("a window every 4 frames, not 8", MotionSettings(window_stride=4))
+    yield Change("windows over every other frame", otherwise=over_every_other_frame)
+    yield Change("no turn by the viewing ray", otherwise=no_turn_by_the_viewing_ray)
     for name, settings in (
         ("no flow term", RefineSettings(flow=0)),
         ("flow term three times", RefineSettings(flow=0.3)),
@@ -142,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("bench", "clips", "motion", "sequences"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--only", default="", help="rows whose names hold this text")
+    parser.add_argument("--only", action="append", help="rows whose names hold this text")
     parser.add_argument("--weights", default="lite")
     arguments = parser.parse_args()
     truth = load_truth(EXAMPLES / "synthetic_walk_truth.npz")
@@ -158,7 +162,7 @@ def main() -> None:
         reference = dict(loaded)
     sys.stdout.write("| | " + " | ".join(COLUMNS) + " |\n|---" + "|---" * len(COLUMNS) + "|\n")
     for change in changes(arguments.motion, arguments.sequences, body):
-        if arguments.only not in change.name:
+        if not any(text in change.name for text in arguments.only or [""]):
             continue
         scores = []
         for number, view in enumerate(views, start=1):
