@@ -95,8 +95,8 @@ def estimate_video(
             nothing else is ever downloaded.
         detect_every: Frames from one detection to the next; people are followed in between.
         tracker: ``bytetrack``, ``botsort``, or a tracker of your own.
-        flow: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), the path of
-            torchvision's RAFT weights, or an estimator of your own.
+        flow: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), the path of RAFT's
+            weights, or an estimator of your own.
         weights: Built-in network by name, the path of a .safetensors file, or a model of your own.
         body_model: Official SMPL file (.pkl or .npz), or a body that is loaded already; None for
             the built-in free body.

@@ -78,7 +78,7 @@ ESTIMATE: Final = (
         show_default=True,
         metavar="NAME|FILE",
         help="How image motion is measured: dis (OpenCV, on the CPU), torch (on --device), auto"
-        " (torch on CUDA, else dis), or the file of torchvision's RAFT weights (on --device).",
+        " (torch on CUDA, else dis), or a file of RAFT weights (on --device).",
     ),
     click.option(
         "--weights",

@@ -57,7 +57,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default="auto",
     show_default=True,
     metavar="NAME|FILE",
-    help="How image motion is measured: auto, dis, torch, or a file of torchvision's RAFT weights.",
+    help="How image motion is measured: auto, dis, torch, or a file of RAFT weights.",
 )
 @click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."

@@ -15,7 +15,7 @@ from dtsvibe_cli.cli._errors import report_errors
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     metavar="DIR",
-    help="Folder of the run: checkpoint, log and raft_small.pth.",
+    help="Folder of the run: checkpoint, log and raft_small.safetensors.",
 )
 @click.option(
     "--steps",
@@ -72,7 +72,7 @@ def train_flow(
 
     \b
     dtsvibe train-flow --out runs/flow --device cuda
-    dtsvibe run dance.mp4 --flow runs/flow/raft_small.pth
+    dtsvibe run dance.mp4 --flow runs/flow/raft_small.safetensors
 
     The pairs are drawn on the way, 4096 of them are kept in memory: on a CPU, ask for fewer than
     that (--pairs 4000 --updates 6).

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dtsvibe_cli.errors import ConfigError, WeightsError
+from dtsvibe_cli.errors import ConfigError
+from dtsvibe_cli.stages.raft_flow import RaftFlow
 from dtsvibe_cli.stages.torch_flow import TorchFlow
 
 CROP_SIDE_PX: Final = 128
@@ -50,8 +51,8 @@ def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
     """A flow estimator by name.
 
     Args:
-        name: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), or the path of weights
-            of torchvision's RAFT (small or large).
+        name: ``dis``, ``torch``, ``auto`` (``torch`` on CUDA, else ``dis``), or a file of RAFT's
+            weights, see :class:`~dtsvibe_cli.stages.raft_flow.RaftFlow`.
         device: Where ``torch`` and RAFT run.
 
     Raises:
@@ -65,10 +66,15 @@ def make_flow(name: str, device: str = "cpu") -> FlowEstimator:
     if name == "torch":
         return TorchFlow(device)
     path = Path(name)
+    if name == "raft" and not path.is_file():
+        raise ConfigError(
+            "RAFT comes without weights: give --flow their file, from torchvision or from "
+            "`dtsvibe train-flow`."
+        )
     if not path.is_file():
         raise ConfigError(
-            f"There is no flow estimator and no file '{name}': give auto, dis, torch, or the path "
-            "of torchvision's RAFT weights (raft_small_C_T_V2-01064c6d.pth)."
+            f"There is no flow estimator and no file '{name}': give auto, dis, torch, or a file of "
+            "RAFT's weights."
         )
     return RaftFlow(path, device)
 
@@ -96,45 +102,6 @@ class DisFlow:
 def _gray(rgb: UInt8[np.ndarray, "side side 3"]) -> UInt8[np.ndarray, "side side"]:
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     return np.asarray(gray, dtype=np.uint8)
-
-
-class RaftFlow:
-    """RAFT (Teed and Deng 2020) as torchvision builds it, with weights the user has."""
-
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
-        from torchvision.models.optical_flow import raft_large, raft_small
-
-        try:
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-            small = "update_block.motion_encoder.convcorr2.0.weight" not in state
-            network = raft_small(weights=None) if small else raft_large(weights=None)
-            network.load_state_dict(state, strict=True)
-        except Exception as error:
-            raise WeightsError(
-                f"{weights} does not hold weights of torchvision's RAFT (small or large)."
-            ) from error
-        self._network = network.eval().to(device)
-        self._device = device
-
-    def __call__(
-        self,
-        before: UInt8[np.ndarray, "crop side side 3"],
-        now: UInt8[np.ndarray, "crop side side 3"],
-    ) -> Float[np.ndarray, "crop 2 side side"]:
-        """Motion into ``now`` at each of its pixels, in units of the side."""
-        return self.of_tensors(torch.from_numpy(before), torch.from_numpy(now)).cpu().numpy()
-
-    @torch.inference_mode()
-    def of_tensors(
-        self, before: UInt8[Tensor, "crop side side 3"], now: UInt8[Tensor, "crop side side 3"]
-    ) -> Float[Tensor, "crop 2 side side"]:
-        """Motion into ``now`` at each of its pixels, in units of the side."""
-
-        def tensor(rgb: UInt8[Tensor, "crop side side 3"]) -> Tensor:
-            return rgb.to(self._device).permute(0, 3, 1, 2) / 127.5 - 1
-
-        back: Tensor = self._network(tensor(now), tensor(before))[-1]
-        return -back.float() / now.shape[1]
 
 
 def coarse_flow(

@@ -1,8 +1,8 @@
 """Training of torchvision's RAFT-small on drawn people whose flow is exactly known.
 
 As in RAFT (Teed and Deng 2020, section 3.3): every update of the network is compared with the
-truth, later ones more; AdamW with one cycle of the learning rate. What is written is torchvision's
-own format: ``dtsvibe run --flow raft_small.pth`` takes it.
+truth, later ones more; AdamW with one cycle of the learning rate. ``dtsvibe run --flow
+raft_small.safetensors`` takes what is written.
 """
 
 import csv
@@ -21,11 +21,13 @@ from dtsvibe_cli.devices import choose_device
 from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.progress import OnProgress
 from dtsvibe_cli.results import atomic_path
-from dtsvibe_cli.stages.flow import FlowEstimator, RaftFlow
+from dtsvibe_cli.stages.flow import FlowEstimator
+from dtsvibe_cli.stages.raft_flow import RaftFlow, as_input
 from dtsvibe_cli.training.flow_pairs import HELD_OUT_FROM, TUNED_BELOW, FlowPair, make_pair
+from dtsvibe_cli.weights import write_tensors
 
 CHECKPOINT: Final = "checkpoint.pt"
-WEIGHTS: Final = "raft_small.pth"
+WEIGHTS: Final = "raft_small.safetensors"
 LOG: Final = "log.csv"
 
 _GAMMA: Final = 0.8  # RAFT, equation 7
@@ -75,11 +77,7 @@ def flow_batch(config: FlowTrainConfig, step: int) -> FlowBatch:
         for _ in range(config.batch_size)
     ]
     now, before, back = (torch.from_numpy(np.stack(parts)) for parts in zip(*items, strict=True))
-    return FlowBatch(now=_pictures(now), before=_pictures(before), back_px=back)
-
-
-def _pictures(rgb: Tensor) -> Float[Tensor, "pair 3 side side"]:
-    return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return FlowBatch(now=as_input(now), before=as_input(before), back_px=back)
 
 
 def _mirrored(pair: FlowPair, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -194,8 +192,9 @@ def _resume(parts: dict[str, Any], path: Path, config: FlowTrainConfig) -> int:
 
 def _save(parts: dict[str, Any], out: Path, step: int, config: FlowTrainConfig) -> None:
     states = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(out / WEIGHTS) as part:
-        torch.save(states["network"], part)
+    out.mkdir(parents=True, exist_ok=True)
+    half = {name: tensor.half() for name, tensor in states["network"].items()}
+    write_tensors(out / WEIGHTS, half, {"kind": "raft_small", "step": step, **vars(config)})
     with atomic_path(out / CHECKPOINT) as part:
         torch.save({**states, "step": step, "config": vars(config)}, part)
 

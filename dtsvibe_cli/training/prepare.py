@@ -83,7 +83,7 @@ def prepare(
         limit: Stop after so many recordings (files of the data set) of the part.
         image_network: Weights of the V-CNN of ``paper``.
         body_model: Official SMPL file that will be trained with; None for the built-in body.
-        flow: ``auto`` or ``dis``, or the path of torchvision's RAFT weights.
+        flow: ``auto``, ``dis`` or ``torch``, or the path of RAFT's weights.
         device: ``auto``, ``cpu`` or ``cuda``.
         on_progress: Called with the stage, items done and items in all.
 

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 import torch
 
-from dtsvibe_cli.stages.flow import DisFlow, FlowEstimator, RaftFlow, shrink_flow
+from dtsvibe_cli.stages.flow import DisFlow, FlowEstimator, shrink_flow
+from dtsvibe_cli.stages.raft_flow import RaftFlow
 from dtsvibe_cli.stages.torch_flow import TorchFlow
 from dtsvibe_cli.training.flow_pairs import HELD_OUT_FROM, FlowPair, make_pair
 

@@ -13,11 +13,11 @@ from dtsvibe_cli.stages.flow import (
     DeviceFlow,
     DisFlow,
     FlowEstimator,
-    RaftFlow,
     make_flow,
     shrink_flow,
     shrink_on_device,
 )
+from dtsvibe_cli.stages.raft_flow import RaftFlow
 from dtsvibe_cli.stages.torch_flow import TorchFlow
 
 SIDE = CROP_SIDE_PX
@@ -79,9 +79,14 @@ def test_names(name: str, device: str, kind: type) -> None:
     assert isinstance(estimator, DeviceFlow) == (kind is not DisFlow)
 
 
-@pytest.mark.parametrize("name", ["raft", "missing.pth"])
+def test_raft_without_weights_says_what_to_give() -> None:
+    with pytest.raises(ConfigError, match="RAFT comes without weights: give --flow their file"):
+        make_flow("raft")
+
+
+@pytest.mark.parametrize("name", ["rafts", "missing.pth"])
 def test_neither_a_name_nor_a_file(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{name}': give auto, dis, torch, or the path"):
+    with pytest.raises(ConfigError, match=f"'{name}': give auto, dis, torch, or a file"):
         make_flow(name)
 
 

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from dtsvibe_cli.cli import main
 from dtsvibe_cli.errors import ConfigError
-from dtsvibe_cli.stages.flow import RaftFlow, make_flow
+from dtsvibe_cli.stages.flow import make_flow
+from dtsvibe_cli.stages.raft_flow import RaftFlow
 from dtsvibe_cli.training import flow_training
 from dtsvibe_cli.training.flow_pairs import FlowPair
 from dtsvibe_cli.training.flow_training import (
