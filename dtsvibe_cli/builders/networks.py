@@ -8,7 +8,7 @@ from torch import Tensor
 from dtsvibe_cli.builders.fetch import PackageMember, fetch
 from dtsvibe_cli.builders.tfjs_converter import convert_tfjs
 from dtsvibe_cli.builders.tflite_converter import convert_tflite
-from dtsvibe_cli.models.graph_network import Graph
+from dtsvibe_cli.models.graph import Graph
 from dtsvibe_cli.weights import write_tensors
 
 BLAZEPOSE_SOURCE = PackageMember(

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from dtsvibe_cli.builders.tflite_converter import same_padding
 from dtsvibe_cli.errors import WeightsError
-from dtsvibe_cli.models.graph_network import (
+from dtsvibe_cli.models.graph import (
     INPUT,
+    Activation,
     Addition,
     Convolution,
     Doubling,
     Graph,
     Operation,
 )
-from dtsvibe_cli.models.packed_convolution import Activation
 
 _CONVOLUTIONS = {
     "_FusedConv2D": False,

@@ -16,8 +16,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from dtsvibe_cli.errors import WeightsError
-from dtsvibe_cli.models.graph_network import (
+from dtsvibe_cli.models.graph import (
     INPUT,
+    Activation,
     Addition,
     Convolution,
     Doubling,
@@ -26,7 +27,6 @@ from dtsvibe_cli.models.graph_network import (
     Operation,
     Sigmoid,
 )
-from dtsvibe_cli.models.packed_convolution import Activation
 
 # Values of the schema's enumerations that occur here.
 # https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs

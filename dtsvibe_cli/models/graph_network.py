@@ -1,227 +1,28 @@
-"""A convolutional network described by data: the weights file brings its list of operations.
+"""Runs a convolutional network that is described by data, in NCHW layout for any batch size."""
 
-The networks converted from TFLite and TF.js are plain lists of convolutions, sums and resizings.
-:class:`Graph` is that list, stored as JSON in the weights file's metadata; :class:`GraphNetwork`
-runs it in NCHW layout for any batch size. The converters in :mod:`dtsvibe_cli.builders` write it.
-"""
-
-import dataclasses
-import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dacite
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtsvibe_cli.errors import WeightsError
-from dtsvibe_cli.models.packed_convolution import Activation, can_pack, pack_convolution
+from dtsvibe_cli.models.graph import INPUT, Convolution, Graph, Operation
+from dtsvibe_cli.models.onnx_network import OnnxNetwork
 from dtsvibe_cli.models.replay import Replayed
 
-Runner = Callable[..., Tensor]
-"""An operation with its weights: takes the input tensors one by one."""
-
-INPUT = "input"
-"""Name of the network's only input in every graph."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation(ABC):
-    """One step: named tensors in, one named tensor out."""
-
-    inputs: tuple[str, ...]
-    """Names of earlier outputs, or :data:`INPUT`."""
-    output: str
-    """Name of the result."""
-
-    @abstractmethod
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """The result for these inputs."""
-
-    def prepare(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Runner:
-        """For repeated inference on inputs like these; by default just :meth:`run`."""
-        return lambda *values: self.run(values, parameters)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the weights it uses."""
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Convolution(Operation):
-    """2D convolution with bias, zero padding and a fused activation."""
-
-    weight: str
-    bias: str
-    stride: tuple[int, int] = (1, 1)
-    """Vertical, horizontal."""
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Left, right, top, bottom; TensorFlow pads unevenly when it strides."""
-    groups: int = 1
-    activation: Activation = "none"
-
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """See :class:`Operation`."""
-        left, right, top, bottom = self.padding
-        (image,) = inputs
-        even = left == right and top == bottom
-        convolved = F.conv2d(
-            image if even else F.pad(image, self.padding),
-            parameters[self.weight],
-            parameters[self.bias],
-            stride=self.stride,
-            padding=(top, left) if even else 0,
-            groups=self.groups,
-        )
-        return _activate(convolved, self.activation)
-
-    def prepare(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Runner:
-        """See :class:`Operation`; on a CPU the weights are packed once."""
-        weight, bias = parameters[self.weight], parameters[self.bias]
-        left, right, top, bottom = self.padding
-        if not (can_pack(weight) and left <= right and top <= bottom):
-            return super().prepare(inputs, parameters)
-        return pack_convolution(
-            weight,
-            bias,
-            stride=self.stride,
-            padding=self.padding,
-            groups=self.groups,
-            activation=self.activation,
-        )
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Weight and bias."""
-        return (self.weight, self.bias)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Addition(Operation):
-    """Sum of two tensors with a fused activation."""
-
-    activation: Activation = "none"
-
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """See :class:`Operation`."""
-        first, second = inputs
-        return _activate(first + second, self.activation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Doubling(Operation):
-    """Bilinear resizing to twice the height and width, half-pixel centres."""
-
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """See :class:`Operation`."""
-        return F.interpolate(inputs[0], scale_factor=2, mode="bilinear", align_corners=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaxPooling(Operation):
-    """Maximum over windows, without padding."""
-
-    size: tuple[int, int]
-    stride: tuple[int, int]
-
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """See :class:`Operation`."""
-        return F.max_pool2d(inputs[0], self.size, self.stride)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sigmoid(Operation):
-    """Logistic function."""
-
-    def run(self, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
-        """See :class:`Operation`."""
-        return torch.sigmoid(inputs[0])
-
-
-KINDS: dict[str, type[Operation]] = {
-    "convolution": Convolution,
-    "addition": Addition,
-    "doubling": Doubling,
-    "max_pooling": MaxPooling,
-    "sigmoid": Sigmoid,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """Operations in running order and the tensors that leave the network."""
-
-    operations: tuple[Operation, ...]
-    outputs: dict[str, str]
-    """For each output's name in our words, the tensor that is it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values for a weights file's metadata."""
-        names = {kind: name for name, kind in KINDS.items()}
-        operations = [{"kind": names[type(op)], **dataclasses.asdict(op)} for op in self.operations]
-        plain: dict[str, Any] = json.loads(
-            json.dumps({"operations": operations, "outputs": self.outputs})
-        )
-        return plain
-
-    @staticmethod
-    def from_json(plain: Mapping[str, Any]) -> "Graph":
-        """The graph that :meth:`to_json` wrote.
-
-        Raises:
-            WeightsError: It is not such a graph.
-        """
-        config = dacite.Config(strict=True, cast=[tuple])
-        try:
-            operations = tuple(
-                dacite.from_dict(
-                    KINDS[op["kind"]], {k: v for k, v in op.items() if k != "kind"}, config
-                )
-                for op in plain["operations"]
-            )
-            return Graph(operations=operations, outputs=dict(plain["outputs"]))
-        except (KeyError, TypeError, ValueError, dacite.DaciteError) as error:
-            raise WeightsError(
-                f"A weights file holds no network graph that this version can run ({error!r}): "
-                "run `dtsvibe weights verify`."
-            ) from error
-
-    def needed_for(self, outputs: Sequence[str]) -> "Graph":
-        """The same graph with only these outputs and the operations they need."""
-        chosen = {name: self.outputs[name] for name in outputs}
-        needed = set(chosen.values())
-        kept = []
-        for op in reversed(self.operations):
-            if op.output in needed:
-                kept.append(op)
-                needed.update(op.inputs)
-        return Graph(operations=tuple(reversed(kept)), outputs=chosen)
-
-    def final(self, start: str | None) -> frozenset[str]:
-        """Results that no operation reads, and all that is made from the output named ``start``."""
-        read = {name for op in self.operations for name in op.inputs}
-        after: set[str] = set()
-        for op in self.operations:
-            if not after.isdisjoint(op.inputs) or (start and self.outputs[start] in op.inputs):
-                after.add(op.output)
-        return frozenset(op.output for op in self.operations if op.output not in read) | after
-
-    @property
-    def parameter_names(self) -> set[str]:
-        """Names of all weights that the operations use."""
-        return {name for op in self.operations for name in op.parameter_names}
+Runner = Callable[[Tensor], tuple[Tensor, ...]]
+"""Some of the outputs for a batch of pictures."""
 
 
 class GraphNetwork(nn.Module):
     """Runs a :class:`Graph`. Its parameters are frozen, 32-bit until :meth:`lower_precision`.
 
-    On CUDA it is replayed as CUDA graphs; see :mod:`dtsvibe_cli.models.replay`.
+    Where no gradient is wanted ONNX Runtime runs it on a CPU, and on CUDA it is replayed as CUDA
+    graphs (:mod:`dtsvibe_cli.models.replay`).
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], graph: Graph) -> None:
@@ -235,8 +36,7 @@ class GraphNetwork(nn.Module):
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._replays: dict[tuple[str, ...], Replayed] = {}
-        self._runners: dict[str, Runner] = {}
-        self._weights: dict[str, Tensor] = {}
+        self._onnx: dict[tuple[str, ...], OnnxNetwork] = {}
         self._dtype = torch.float32
         self._full: frozenset[str] = frozenset()
 
@@ -268,41 +68,37 @@ class GraphNetwork(nn.Module):
     ) -> dict[str, Float[Tensor, "batch _ _ _"]]:
         """The named outputs, 32-bit; only the operations they need are run."""
         names = tuple(outputs)
-        if image.is_cuda and not torch.is_grad_enabled():
-            if names not in self._replays:
-                self._replays[names] = Replayed(partial(self._run, names))
-            values = self._replays[names](image)
-        else:
-            values = self._run(names, image)
-        return dict(zip(names, values, strict=True))
+        return dict(zip(names, self._runner(names, image)(image), strict=True))
+
+    def _runner(self, outputs: tuple[str, ...], image: Tensor) -> Runner:
+        """What computes the outputs fastest where the picture is."""
+        if torch.is_grad_enabled():
+            return partial(self._run, outputs)
+        if image.is_cuda:
+            if outputs not in self._replays:
+                self._replays[outputs] = Replayed(partial(self._run, outputs))
+            return self._replays[outputs]
+        if image.is_cpu and self._dtype == torch.float32:
+            if outputs not in self._onnx:
+                weights = dict(self.named_parameters())
+                self._onnx[outputs] = OnnxNetwork(self.graph.needed_for(outputs), weights)
+            return self._onnx[outputs]
+        return partial(self._run, outputs)
 
     def _run(
         self, outputs: tuple[str, ...], image: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
-        plan = self._plan(outputs)
+        """Operation by operation, by torch."""
+        plan, weights = self._plan(outputs), dict(self.named_parameters())
         values = {INPUT: image.to(self._dtype).contiguous(memory_format=torch.channels_last)}
         for operation, not_needed in zip(plan.operations, plan.drop_after, strict=True):
             inputs = [values[name] for name in operation.inputs]
             if operation.output in self._full:
                 inputs = [each.float() for each in inputs]
-            values[operation.output] = self._runner(operation, inputs)(*inputs)
+            values[operation.output] = operation.run(inputs, weights)
             for name in not_needed:
                 del values[name]
         return tuple(values[plan.outputs[name]].float() for name in outputs)
-
-    def _runner(self, operation: Operation, inputs: Sequence[Tensor]) -> Runner:
-        """The operation, prepared once; what is prepared has no gradient."""
-        if torch.is_grad_enabled():
-            return lambda *values: operation.run(values, self._by_name())
-        known = self._runners.get(operation.output)
-        if known is None:
-            known = self._runners[operation.output] = operation.prepare(inputs, self._by_name())
-        return known
-
-    def _by_name(self) -> dict[str, Tensor]:
-        if not self._weights:
-            self._weights = dict(self.named_parameters())
-        return self._weights
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Called by torch whenever the weights move: what was prepared is out of date."""
@@ -311,8 +107,7 @@ class GraphNetwork(nn.Module):
 
     def _forget_prepared(self) -> None:
         self._replays.clear()
-        self._runners.clear()
-        self._weights.clear()
+        self._onnx.clear()
 
     def _plan(self, outputs: tuple[str, ...]) -> "_Plan":
         if outputs not in self._plans:
@@ -338,16 +133,6 @@ class _Plan:
             for step, op in enumerate(graph.operations)
         ]
         return _Plan(operations=graph.operations, drop_after=tuple(drop), outputs=graph.outputs)
-
-
-def _activate(values: Tensor, activation: Activation) -> Tensor:
-    match activation:
-        case "none":
-            return values
-        case "relu":
-            return F.relu(values)
-        case "relu6":
-            return F.relu6(values)
 
 
 def _check(tensors: Mapping[str, Tensor], graph: Graph) -> None:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from dtsvibe_cli.bench.floor import cost_of, floor_of_network_path
-from dtsvibe_cli.models.graph_network import INPUT, Addition, Convolution, Graph, GraphNetwork
+from dtsvibe_cli.models.graph import INPUT, Addition, Convolution, Graph
+from dtsvibe_cli.models.graph_network import GraphNetwork
 
 
 def test_a_graph_is_counted_as_by_hand() -> None:

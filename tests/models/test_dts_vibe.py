@@ -111,7 +111,7 @@ def test_a_short_window_equals_a_padded_one(config: ModelConfig) -> None:
     valid[:, 10:] = False
     padded = numbers(estimate(network, appearance, flow, valid))
     short = numbers(estimate(network, appearance[:, :10], flow[:, :10], valid[:, :10]))
-    torch.testing.assert_close(padded[:, :10], short, atol=1e-5, rtol=0)
+    torch.testing.assert_close(padded[:, :10], short, atol=5e-5, rtol=0)
 
 
 def test_other_frames_of_the_window_matter() -> None:

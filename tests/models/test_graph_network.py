@@ -6,17 +6,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtsvibe_cli.errors import WeightsError
-from dtsvibe_cli.models.graph_network import (
+from dtsvibe_cli.models.graph import (
     INPUT,
     Addition,
     Convolution,
     Doubling,
     Graph,
-    GraphNetwork,
     MaxPooling,
     Operation,
     Sigmoid,
 )
+from dtsvibe_cli.models.graph_network import GraphNetwork
 
 TENSORS = {
     "w1": torch.linspace(-1, 1, 4 * 3 * 9, dtype=torch.float16).reshape(4, 3, 3, 3),
