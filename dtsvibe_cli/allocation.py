@@ -10,8 +10,13 @@ LARGE_BYTES: Final = 8 << 20
 KEPT_BYTES: Final = 64 << 20
 """Free memory at the end of a heap up to which it is kept for what comes next."""
 
+NUM_HEAPS: Final = 2
+"""Heaps that threads share. By itself glibc gives every thread one of its own, up to eight a core,
+and each keeps what its thread needed at the most, though threads seldom need it together."""
+
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 
 
 def tune_allocator() -> bool:
@@ -32,8 +37,13 @@ def tune_allocator() -> bool:
         return False
     try:
         tell = ctypes.CDLL(None).mallopt
-        large, kept = tell(_M_MMAP_THRESHOLD, LARGE_BYTES), tell(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        return bool(large and kept)
+        wishes = {
+            _M_MMAP_THRESHOLD: LARGE_BYTES,
+            _M_TRIM_THRESHOLD: KEPT_BYTES,
+            _M_ARENA_MAX: NUM_HEAPS,
+        }
+        told = [bool(tell(parameter, value)) for parameter, value in wishes.items()]
+        return all(told)
     except (AttributeError, OSError):  # musl has no mallopt
         return False
 

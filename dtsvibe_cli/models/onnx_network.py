@@ -57,7 +57,12 @@ class OnnxNetwork:
         options.enable_cpu_mem_arena = False  # it would keep the most that any picture ever took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        model = to_onnx(graph, weights).SerializeToString()
+        # given beside the model: inside it they would be held several times over while it is read
+        arrays = {name: weights[name].detach().numpy() for name in sorted(graph.parameter_names)}
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+        options.add_external_initializers(list(arrays), values)
+        model = _model(graph, arrays).SerializeToString()
         self._session: Any = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
@@ -71,11 +76,11 @@ class OnnxNetwork:
         return tuple(torch.from_numpy(result) for result in results)
 
 
-def to_onnx(graph: Graph, weights: Mapping[str, Tensor]) -> "onnx.ModelProto":
-    """The graph in ONNX's format."""
+def _model(graph: Graph, weights: Mapping[str, Float[np.ndarray, "..."]]) -> "onnx.ModelProto":
+    """The graph in ONNX's format, without its weights."""
     from onnx import TensorProto, helper, numpy_helper
 
-    arrays = {name: weights[name].detach().numpy() for name in sorted(graph.parameter_names)}
+    constants = [numpy_helper.from_array(array, name) for name, array in _CONSTANTS.items()]
     model: onnx.ModelProto = helper.make_model(
         helper.make_graph(
             [node for operation in graph.operations for node in _nodes(operation)],
@@ -85,15 +90,28 @@ def to_onnx(graph: Graph, weights: Mapping[str, Tensor]) -> "onnx.ModelProto":
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
                 for name in graph.outputs.values()
             ],
-            [
-                numpy_helper.from_array(np.ascontiguousarray(array), name)
-                for name, array in {**arrays, **_CONSTANTS}.items()
-            ],
+            [*constants, *(_absent(name, array) for name, array in weights.items())],
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_FILE_VERSION,
     )
     return model
+
+
+def _absent(name: str, array: Float[np.ndarray, "..."]) -> "onnx.TensorProto":
+    """A tensor whose numbers are said to be elsewhere."""
+    from onnx import StringStringEntryProto, TensorProto
+
+    where = {"location": "beside the model", "offset": "0", "length": str(array.nbytes)}
+    return TensorProto(
+        name=name,
+        data_type=TensorProto.FLOAT,
+        dims=array.shape,
+        data_location=TensorProto.EXTERNAL,
+        external_data=[
+            StringStringEntryProto(key=key, value=value) for key, value in where.items()
+        ],
+    )
 
 
 def _nodes(operation: Operation) -> "list[onnx.NodeProto]":

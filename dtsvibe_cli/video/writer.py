@@ -13,13 +13,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import (
-    ColorPrimaries,
-    ColorRange,
-    Colorspace,
-    ColorTrc,
-    VideoReformatter,
-)
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -28,6 +22,7 @@ from dtsvibe_cli.timing import Stage
 from dtsvibe_cli.video.audio import AudioTrack
 from dtsvibe_cli.video.hardware import choose_encoder
 from dtsvibe_cli.video.source import VideoPacket, require_exists
+from dtsvibe_cli.video.yuv import rgb_to_yuv420p
 
 
 class VideoWriter:
@@ -49,7 +44,7 @@ class VideoWriter:
         frame_rate: Fraction,
         audio_from: Path | str | None = None,
         start_s: float = 0.0,
-        crf: int = 23,
+        crf: int = 22,
         preset: str = "superfast",
         device: str = "cpu",
     ) -> None:
@@ -180,8 +175,6 @@ class _Encoding:
         self._time_base = stream.codec_context.time_base
         self._last_pts: int | None = None
         self._size_px = stream.width, stream.height
-        # one for all frames: setting up a conversion costs five times as much as doing it
-        self._reformatter = VideoReformatter()
 
     def write(self, rgb: UInt8[np.ndarray, "height width 3"], time_s: Fraction) -> None:
         """Encode a frame and the sound up to it."""
@@ -194,13 +187,8 @@ class _Encoding:
         self._last_pts = pts
         if (width, height) != self._size_px:
             rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = self._reformatter.reformat(
-            VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24"),
-            format="yuv420p",
-            src_colorspace=Colorspace.ITU709,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-        )
+        frame = VideoFrame.from_ndarray(rgb_to_yuv420p(rgb), format="yuv420p")
+        frame.colorspace, frame.color_range = Colorspace.ITU709, ColorRange.MPEG
         frame.pts, frame.time_base = pts, self._time_base
         self._mux(self._stream.encode(frame))
         if self._audio is not None:
