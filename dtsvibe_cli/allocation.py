@@ -10,8 +10,8 @@ LARGE_BYTES: Final = 8 << 20
 KEPT_BYTES: Final = 64 << 20
 """Free memory at the end of a heap up to which it is kept for what comes next."""
 
-NUM_HEAPS: Final = 2
-"""Heaps that threads share. By itself glibc gives every thread one of its own, up to eight a core,
+NUM_HEAPS: Final = 1
+"""All threads share one. By itself glibc gives every thread a heap of its own, up to eight a core,
 and each keeps what its thread needed at the most, though threads seldom need it together."""
 
 _M_TRIM_THRESHOLD: Final = -1

@@ -54,7 +54,6 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it would keep the most that any picture ever took
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         # given beside the model: inside it they would be held several times over while it is read
@@ -72,8 +71,14 @@ class OnnxNetwork:
         self, image: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
         """The graph's outputs, in its order."""
-        results = self._session.run(self._outputs, {INPUT: image.contiguous().numpy()})
-        return tuple(torch.from_numpy(result) for result in results)
+        # one by one: it is no slower, and the maps of one picture are all that is ever in memory
+        results = [
+            self._session.run(self._outputs, {INPUT: picture.contiguous().numpy()})
+            for picture in image.split(1)
+        ]
+        return tuple(
+            torch.from_numpy(np.concatenate(parts)) for parts in zip(*results, strict=True)
+        )
 
 
 def _model(graph: Graph, weights: Mapping[str, Float[np.ndarray, "..."]]) -> "onnx.ModelProto":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csc_matrix
 
 from dtsvibe_cli.datatypes import PinholeCamera
 from dtsvibe_cli.stages.rendering import MeshInstance
@@ -52,14 +53,18 @@ def vertex_normals(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
 ) -> Float[np.ndarray, "vertex 3"]:
     """Unit normals: the faces around each vertex averaged by area; outward for outward faces."""
-    first, second, third = (vertices.T[:, faces[:, corner]] for corner in range(3))
-    (ux, uy, uz), (vx, vy, vz) = second - first, third - first
-    across = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
-    corner_ids = faces.T.ravel()
-    normals = np.empty_like(vertices)
-    for axis, component in enumerate(across):
-        normals[:, axis] = np.bincount(corner_ids, np.tile(component, 3), len(vertices))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + np.float32(1e-12)
+    corners = np.ascontiguousarray(faces.T)
+    # coordinate by coordinate: many times faster than rows of three
+    x, y, z = (coordinate.take(corners) for coordinate in np.ascontiguousarray(vertices.T))
+    ux, uy, uz = x[1] - x[0], y[1] - y[0], z[1] - z[0]
+    vx, vy, vz = x[2] - x[0], y[2] - y[0], z[2] - z[0]
+    across = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], axis=1)
+    ends = np.arange(0, corners.size + 1, 3)
+    of_faces = csc_matrix(
+        (np.ones(corners.size, np.float32), faces.ravel(), ends), (len(vertices), len(faces))
+    )
+    normals: Float[np.ndarray, "vertex 3"] = of_faces @ across
+    normals /= np.sqrt(np.einsum("vc,vc->v", normals, normals))[:, None] + np.float32(1e-12)
     return normals
 
 
@@ -86,10 +91,7 @@ def _join(
     starts = np.cumsum([0, *(len(mesh.vertices_cam) for mesh in meshes)])
     vertices = np.concatenate([mesh.vertices_cam for mesh in meshes]).astype(np.float32)
     faces = np.concatenate(
-        [
-            mesh.faces.astype(np.int32) + np.int32(start)
-            for mesh, start in zip(meshes, starts, strict=False)
-        ]
+        [mesh.faces.astype(np.intp) + start for mesh, start in zip(meshes, starts, strict=False)]
     )
     colors = np.concatenate(
         [
@@ -122,13 +124,14 @@ def light_scene(
     pixels = vertices[:, :2] / depth * np.float32(camera.focal_length_px) + np.array(
         camera.center_px, np.float32
     )
-    x, y = pixels.T[:, faces.T]
+    all_corners = np.ascontiguousarray(faces.T)
+    x, y = (coordinate.take(all_corners) for coordinate in np.ascontiguousarray(pixels.T))
     twice_area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     # counter-clockwise seen from outside, with y down
     facing = np.flatnonzero(twice_area < -1e-9)
-    corners, x, y = faces.T[:, facing], x[:, facing], y[:, facing]
+    corners, x, y = (values.take(facing, axis=1) for values in (all_corners, x, y))
     drawn = (
-        (_lowest(vertices[:, 2][corners]) >= NEAR_M)
+        (_lowest(np.ascontiguousarray(vertices[:, 2]).take(corners)) >= NEAR_M)
         & (_highest(x) > 0) & (_lowest(x) < image_width)
         & (_highest(y) > 0) & (_lowest(y) < image_height)
     )  # fmt: skip

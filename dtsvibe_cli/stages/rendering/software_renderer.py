@@ -206,7 +206,9 @@ def _compiled_loop() -> Callable[..., None]:
     import numba
 
     # the tests wrap every function of the package to check its types; numba needs the plain one
-    compiled: Callable[..., None] = numba.njit(cache=True)(inspect.unwrap(_rasterise_loop))
+    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True)(
+        inspect.unwrap(_rasterise_loop)
+    )
     return compiled
 
 
