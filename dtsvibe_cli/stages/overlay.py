@@ -121,7 +121,29 @@ def draw_frame(
         ConfigError: There is no such view.
     """
     size = panel_size(image.shape[1], image.shape[0], options)
-    picture, camera = _shrink(image, camera, size)
+    return _draw_panels(
+        _shrink(image, size),
+        people,
+        faces,
+        _shrunk_camera(camera, (image.shape[1], image.shape[0]), size),
+        options=options,
+        renderer=renderer,
+        viewpoint=viewpoint,
+    )
+
+
+def _draw_panels(
+    picture: UInt8[np.ndarray, "height width 3"],
+    people: Sequence[OverlayPerson],
+    faces: Int[np.ndarray, "face 3"],
+    camera: PinholeCamera,
+    *,
+    options: OverlayOptions,
+    renderer: Renderer,
+    viewpoint: Viewpoint | None,
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """All panels, from a picture of the size of one and its camera."""
+    size = picture.shape[1], picture.shape[0]
     drawn = _draw_people(
         picture, people, faces, camera, options=options, opacity=options.opacity, renderer=renderer
     )
@@ -152,7 +174,7 @@ def draw_frame(
 
 
 class _Picture(NamedTuple):
-    """A drawn picture on its way to the encoder."""
+    """A picture on its way to be drawn on, or to the encoder."""
 
     rgb: UInt8[np.ndarray, "rows columns 3"]
     pts: int
@@ -204,33 +226,40 @@ def draw_video(
         start_s=start_s,
         device=device,
     )
+    camera = _shrunk_camera(motion.camera, (motion.video.width_px, motion.video.height_px), size)
     watch = watch or Stopwatch()
 
-    def draw(frames: Iterator[Frame]) -> Iterator[_Picture]:
-        for people in watch.timed_iterator("body", _people_by_frame(motion, body)):
-            frame = next(frames, None)
-            if frame is None:
+    def shrunk() -> Iterator[_Picture]:
+        for frame in _processed_frames(motion, source, start_s, device):
+            yield _Picture(_shrink(frame.rgb, size), frame.pts, frame.time_base)
+
+    def draw(
+        pictures: Iterator[_Picture], meshes: Iterator[list[OverlayPerson]]
+    ) -> Iterator[_Picture]:
+        for people in meshes:
+            picture = next(pictures, None)
+            if picture is None:
                 raise ConfigError(
                     f"{source} ends before the result does, which has {len(motion.time_s)} frames: "
                     "give the video that it was made from."
                 )
             with watch("draw"):
-                picture = draw_frame(
-                    frame.rgb,
+                panels = _draw_panels(
+                    picture.rgb,
                     people,
                     faces,
-                    motion.camera,
+                    camera,
                     options=options,
                     renderer=renderer,
                     viewpoint=viewpoint,
                 )
-            yield _Picture(picture, frame.pts, frame.time_base)
+            yield picture._replace(rgb=panels)
 
     with writer, Stages() as stages, shared_cores(_BUSY_THREADS):
-        frames = stages.ahead(
-            watch.timed_iterator("decode", _processed_frames(motion, source, start_s, device))
-        )
-        for done, drawn in enumerate(stages.ahead(draw(frames)), 1):
+        # drawing takes longest: what it needs is made ready by others
+        pictures = stages.ahead(watch.timed_iterator("decode", shrunk()))
+        meshes = stages.ahead(watch.timed_iterator("body", _people_by_frame(motion, body)))
+        for done, drawn in enumerate(stages.ahead(draw(pictures, meshes)), 1):
             with watch("encode"):
                 writer.write(drawn.rgb, pts=drawn.pts, time_base=drawn.time_base)
             if on_frame is not None:
@@ -238,19 +267,32 @@ def draw_video(
 
 
 def _shrink(
-    image: UInt8[np.ndarray, "height width 3"], camera: PinholeCamera, size: tuple[int, int]
-) -> tuple[UInt8[np.ndarray, "rows columns 3"], PinholeCamera]:
-    """Image and camera at the size of a panel; an odd row or column is cut off, not resampled."""
-    width, height = size
+    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """An image at the size of a panel; an odd row or column is cut off, not resampled."""
     image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-    scale_x, scale_y = width / image.shape[1], height / image.shape[0]
-    if scale_x != 1 or scale_y != 1:
-        # a little smaller: the straight line between pixels is as good, and four times as fast
-        little = min(scale_x, scale_y) > 2 / 3
-        method = cv2.INTER_LINEAR if little else cv2.INTER_AREA
-        image = cv2.resize(image, size, interpolation=method)
+    scale_x, scale_y = _scales((image.shape[1], image.shape[0]), size)
+    if scale_x == scale_y == 1:
+        return image
+    # a little smaller: the straight line between pixels is as good, and four times as fast
+    little = min(scale_x, scale_y) > 2 / 3
+    method = cv2.INTER_LINEAR if little else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, size, interpolation=method))
+
+
+def _scales(image_size: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """How much smaller a panel is, across and down."""
+    width, height = image_size
+    return size[0] / (width // 2 * 2), size[1] / (height // 2 * 2)
+
+
+def _shrunk_camera(
+    camera: PinholeCamera, image_size: tuple[int, int], size: tuple[int, int]
+) -> PinholeCamera:
+    """The camera of an image at the size of a panel."""
+    scale_x, scale_y = _scales(image_size, size)
     (cx, cy) = camera.center_px
-    return image, PinholeCamera(
+    return PinholeCamera(
         focal_length_px=camera.focal_length_px * scale_x,
         center_px=(cx * scale_x, cy * scale_y),
         source=camera.source,
