@@ -23,11 +23,12 @@ def composite(
     multiplied again.
     """
     size = (region.width, region.height)
-    layer = cv2.resize(layer_rgba, size, interpolation=cv2.INTER_AREA).astype(np.uint16)
+    layer = cv2.resize(layer_rgba, size, interpolation=cv2.INTER_AREA)
     if opacity < 1:
-        layer = (layer * np.uint16(round(opacity * 255)) + 127) // 255
+        layer = cv2.convertScaleAbs(layer, alpha=opacity)
     drawn = image.copy()
     below = drawn[region.top : region.top + region.height, region.left : region.left + region.width]
-    mixed = (below * (255 - layer[..., 3:]) + 127) // 255 + layer[..., :3]
-    below[...] = np.minimum(mixed, 255)
+    clear = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB)
+    colour = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    below[...] = cv2.add(cv2.multiply(below, clear, scale=1 / 255), colour)
     return drawn

@@ -77,9 +77,9 @@ def light_on(
     wrapped = np.maximum((normals @ directions.T + 0.25) / 1.25, 0)
     upward = 0.5 - 0.5 * normals[:, 1]
     ambient = _GROUND + (_SKY - _GROUND) * upward
-    away = vertices_cam / (np.linalg.norm(vertices_cam, axis=1, keepdims=True) + np.float32(1e-9))
-    facing = np.clip(-np.einsum("vc,vc->v", normals, away), 0, 1)
-    outline = 1 - _EDGE_DARKENING * (1 - facing) ** 3
+    distance = np.sqrt(np.einsum("vc,vc->v", vertices_cam, vertices_cam)) + np.float32(1e-9)
+    turned_away = 1 - np.clip(-np.einsum("vc,vc->v", normals, vertices_cam) / distance, 0, 1)
+    outline = 1 - np.float32(_EDGE_DARKENING) * turned_away * turned_away * turned_away
     brightness: Float[np.ndarray, " vertex"] = (ambient + wrapped @ _LIGHT_WEIGHTS) * outline
     return brightness
 

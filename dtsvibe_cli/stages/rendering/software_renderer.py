@@ -169,35 +169,39 @@ def _rasterise_loop(
     """The same picture sample by sample, for numba; ``line_half_width`` < 0 fills the faces."""
     height, width = layer.shape[:2]
     nearest = np.zeros((height, width), np.float32)
+    half, one, white = np.float32(0.5), np.float32(1), np.float32(255)
     for f in range(x.shape[1]):
         a0, a1, a2 = along_x[0, f], along_x[1, f], along_x[2, f]
         c0, c1, c2 = along_y[0, f], along_y[1, f], along_y[2, f]
-        steep0, steep1, steep2 = np.hypot(a0, c0), np.hypot(a1, c1), np.hypot(a2, c2)
-        top = max(0, int(np.ceil(y[:, f].min() - 0.5)))
-        bottom = min(height - 1, int(np.floor(y[:, f].max() - 0.5)))
-        left = max(0, int(np.ceil(x[:, f].min() - 0.5)))
-        right = min(width - 1, int(np.floor(x[:, f].max() - 0.5)))
+        x0, x1, x2 = x[0, f], x[1, f], x[2, f]
+        y0, y1, y2 = y[0, f], y[1, f], y[2, f]
+        i0, i1, i2 = inverse_depth[0, f], inverse_depth[1, f], inverse_depth[2, f]
+        top = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
+        bottom = min(height - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        left = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
+        right = min(width - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
         for row in range(top, bottom + 1):
-            dy = np.float32(row + 0.5) - y[2, f]
+            dy = np.float32(row + 0.5) - y2
             for column in range(left, right + 1):
-                dx = np.float32(column + 0.5) - x[2, f]
-                w0, w1, w2 = a0 * dx + c0 * dy, a1 * dx + c1 * dy, a2 * dx + c2 * dy + 1
+                dx = np.float32(column + 0.5) - x2
+                w0, w1, w2 = a0 * dx + c0 * dy, a1 * dx + c1 * dy, a2 * dx + c2 * dy + one
                 if w0 < 0 or w1 < 0 or w2 < 0:
                     continue
-                z0, z1 = w0 * inverse_depth[0, f], w1 * inverse_depth[1, f]
-                z2 = w2 * inverse_depth[2, f]
+                z0, z1, z2 = w0 * i0, w1 * i1, w2 * i2
                 depth = z0 + z1 + z2
                 if depth <= nearest[row, column]:
                     continue
                 nearest[row, column] = depth
-                edge = min(w0 / steep0, w1 / steep1, w2 / steep2)
-                if 0 <= line_half_width <= edge:
-                    layer[row, column] = 0
-                    continue
+                if line_half_width >= 0:
+                    edge = min(w0 / np.hypot(a0, c0), w1 / np.hypot(a1, c1), w2 / np.hypot(a2, c2))
+                    if edge >= line_half_width:
+                        layer[row, column] = 0
+                        continue
+                far = one / depth
                 for channel in range(3):
                     mixed = z0 * colors[0, f, channel] + z1 * colors[1, f, channel]
-                    mixed = (mixed + z2 * colors[2, f, channel]) / depth
-                    layer[row, column, channel] = np.uint8(min(255.0, max(0.0, mixed)) + 0.5)
+                    mixed = (mixed + z2 * colors[2, f, channel]) * far
+                    layer[row, column, channel] = np.uint8(min(white, mixed) + half)
                 layer[row, column, 3] = 255
 
 
