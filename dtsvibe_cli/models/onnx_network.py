@@ -6,6 +6,7 @@ kernels want, whatever the size of the picture.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _OPSET: Final = 17
 _FILE_VERSION: Final = 9
 """Of the operators and of the file: old enough for any ONNX Runtime that we accept."""
+
+PICTURES_AT_ONCE: Final = 2
+"""Of a batch. Each takes as many threads as torch has, which is half of the cores where detection
+and observation share them."""
 
 _CONSTANTS: Final = {
     "constant.zero": np.array(0, np.float32),
@@ -66,19 +71,26 @@ class OnnxNetwork:
             model, options, providers=["CPUExecutionProvider"]
         )
         self._outputs = list(graph.outputs.values())
+        self._pool = ThreadPoolExecutor(PICTURES_AT_ONCE, "dtsvibe onnx")
 
     def __call__(
         self, image: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch _ _ _"], ...]:
         """The graph's outputs, in its order."""
-        # one by one: it is no slower, and the maps of one picture are all that is ever in memory
-        results = [
-            self._session.run(self._outputs, {INPUT: picture.contiguous().numpy()})
-            for picture in image.split(1)
-        ]
+        # each by itself: together they are no quicker, and their maps would fill the memory
+        pictures = image.split(1)
+        results = [self._run(image)] if len(pictures) == 1 else self._pool.map(self._run, pictures)
         return tuple(
             torch.from_numpy(np.concatenate(parts)) for parts in zip(*results, strict=True)
         )
+
+    def _run(
+        self, picture: Float[Tensor, "batch channel height width"]
+    ) -> list[Float[np.ndarray, "batch _ _ _"]]:
+        results: list[np.ndarray] = self._session.run(
+            self._outputs, {INPUT: picture.contiguous().numpy()}
+        )
+        return results
 
 
 def _model(graph: Graph, weights: Mapping[str, Float[np.ndarray, "..."]]) -> "onnx.ModelProto":
