@@ -17,6 +17,7 @@ from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.smpl import BodyModel, vertices_of
 from dtsvibe_cli.stages.rendering import MeshInstance, Renderer
 from dtsvibe_cli.stages.rendering.views import Viewpoint, backdrop, place_view, view_camera
+from dtsvibe_cli.stages.shrinking import shrink, shrunk_camera
 from dtsvibe_cli.streaming import Stages, shared_cores
 from dtsvibe_cli.timing import Stopwatch
 from dtsvibe_cli.video import VideoWriter, read_frames
@@ -122,10 +123,10 @@ def draw_frame(
     """
     size = panel_size(image.shape[1], image.shape[0], options)
     return _draw_panels(
-        _shrink(image, size),
+        shrink(image, size),
         people,
         faces,
-        _shrunk_camera(camera, (image.shape[1], image.shape[0]), size),
+        shrunk_camera(camera, (image.shape[1], image.shape[0]), size),
         options=options,
         renderer=renderer,
         viewpoint=viewpoint,
@@ -226,12 +227,12 @@ def draw_video(
         start_s=start_s,
         device=device,
     )
-    camera = _shrunk_camera(motion.camera, (motion.video.width_px, motion.video.height_px), size)
+    camera = shrunk_camera(motion.camera, (motion.video.width_px, motion.video.height_px), size)
     watch = watch or Stopwatch()
 
     def shrunk() -> Iterator[_Picture]:
         for frame in _processed_frames(motion, source, start_s, device):
-            yield _Picture(_shrink(frame.rgb, size), frame.pts, frame.time_base)
+            yield _Picture(shrink(frame.rgb, size), frame.pts, frame.time_base)
 
     def draw(
         pictures: Iterator[_Picture], meshes: Iterator[list[OverlayPerson]]
@@ -264,39 +265,6 @@ def draw_video(
                 writer.write(drawn.rgb, pts=drawn.pts, time_base=drawn.time_base)
             if on_frame is not None:
                 on_frame(done)
-
-
-def _shrink(
-    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "rows columns 3"]:
-    """An image at the size of a panel; an odd row or column is cut off, not resampled."""
-    image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-    scale_x, scale_y = _scales((image.shape[1], image.shape[0]), size)
-    if scale_x == scale_y == 1:
-        return image
-    # a little smaller: the straight line between pixels is as good, and four times as fast
-    little = min(scale_x, scale_y) > 2 / 3
-    method = cv2.INTER_LINEAR if little else cv2.INTER_AREA
-    return np.asarray(cv2.resize(image, size, interpolation=method))
-
-
-def _scales(image_size: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
-    """How much smaller a panel is, across and down."""
-    width, height = image_size
-    return size[0] / (width // 2 * 2), size[1] / (height // 2 * 2)
-
-
-def _shrunk_camera(
-    camera: PinholeCamera, image_size: tuple[int, int], size: tuple[int, int]
-) -> PinholeCamera:
-    """The camera of an image at the size of a panel."""
-    scale_x, scale_y = _scales(image_size, size)
-    (cx, cy) = camera.center_px
-    return PinholeCamera(
-        focal_length_px=camera.focal_length_px * scale_x,
-        center_px=(cx * scale_x, cy * scale_y),
-        source=camera.source,
-    )
 
 
 def _draw_people(
