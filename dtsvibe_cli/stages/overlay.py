@@ -16,6 +16,7 @@ from dtsvibe_cli.errors import ConfigError
 from dtsvibe_cli.geometry.joints import SMPL24
 from dtsvibe_cli.smpl import BodyModel, vertices_of
 from dtsvibe_cli.stages.rendering import MeshInstance, Renderer
+from dtsvibe_cli.stages.rendering.shading import brightness_of
 from dtsvibe_cli.stages.rendering.views import Viewpoint, backdrop, place_view, view_camera
 from dtsvibe_cli.stages.shrinking import shrink, shrunk_camera
 from dtsvibe_cli.streaming import Stages, shared_cores
@@ -82,6 +83,8 @@ class OverlayPerson:
     """Metres, camera coordinates."""
     joints_cam: Float[np.ndarray, "24 3"]
     """Metres, camera coordinates; tells where the head is."""
+    brightness: Float[np.ndarray, " vertex"] | None = None
+    """Of the mesh in the scene's light; None: found when it is drawn."""
 
 
 def person_color(track_id: int) -> tuple[float, float, float]:
@@ -283,6 +286,7 @@ def _draw_people(
             vertices_cam=person.vertices_cam,
             faces=faces,
             color_rgb=person_color(person.track_id),
+            brightness=person.brightness,
         )
         for person in people
     ]
@@ -355,6 +359,7 @@ def _people_between(
 ) -> list[list[OverlayPerson]]:
     """Those of each frame from one to before another."""
     by_frame: list[list[OverlayPerson]] = [[] for _ in range(start, stop)]
+    faces = body.faces.cpu().numpy()
     for person in motion.people:
         first, last = np.searchsorted(person.track.frame_index, [start, stop])
         rows = slice(int(first), int(last))
@@ -363,7 +368,12 @@ def _people_between(
             person.track.frame_index[rows], vertices, person.joints_cam[rows], strict=True
         ):
             by_frame[int(frame) - start].append(
-                OverlayPerson(track_id=person.track.track_id, vertices_cam=mesh, joints_cam=joints)
+                OverlayPerson(
+                    track_id=person.track.track_id,
+                    vertices_cam=mesh,
+                    joints_cam=joints,
+                    brightness=brightness_of(mesh, faces),
+                )
             )
     return by_frame
 

@@ -35,6 +35,8 @@ class MeshInstance:
     """Counter-clockwise seen from outside; faces seen from behind are not drawn."""
     color_rgb: tuple[float, float, float]
     """Colour of the surface in full light, 0 to 1."""
+    brightness: Float[np.ndarray, " vertex"] | None = None
+    """Of each vertex in the scene's light, where somebody has found it already."""
 
 
 @runtime_checkable

@@ -84,6 +84,13 @@ def light_on(
     return brightness
 
 
+def brightness_of(
+    vertices_cam: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
+) -> Float[np.ndarray, " vertex"]:
+    """Brightness of each vertex of a mesh."""
+    return light_on(vertex_normals(vertices_cam, faces), vertices_cam)
+
+
 def _join(
     meshes: Sequence[MeshInstance],
 ) -> tuple[Float[np.ndarray, "vertex 3"], Int[np.ndarray, "face 3"], Float[np.ndarray, "vertex 3"]]:
@@ -141,11 +148,18 @@ def light_scene(
     left, top = max(0, int(np.floor(x.min()))), max(0, int(np.floor(y.min())))
     right = min(image_width, int(np.ceil(x.max())))
     bottom = min(image_height, int(np.ceil(y.max())))
-    brightness = light_on(vertex_normals(vertices, faces), vertices)
+    brightness = np.concatenate(
+        [
+            brightness_of(mesh.vertices_cam, mesh.faces)
+            if mesh.brightness is None
+            else mesh.brightness
+            for mesh in meshes
+        ]
+    )
     return LitScene(
         vertices_cam=vertices,
         vertices_px=pixels,
-        colors_rgb=np.minimum(colors * brightness[:, None], 1),
+        colors_rgb=np.minimum(colors * brightness[:, None], 1).astype(np.float32),
         faces=faces[facing[drawn]],
         region=Region(left=left, top=top, width=right - left, height=bottom - top),
     )
