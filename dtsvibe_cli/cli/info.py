@@ -11,7 +11,7 @@ from dtsvibe_cli.cli._console import print_json
 from dtsvibe_cli.cli._errors import report_errors
 
 _PACKAGES: Final = (
-    "torch", "torchvision", "numpy", "scipy", "av", "opencv-python-headless",
+    "torch", "torchvision", "onnxruntime", "numpy", "scipy", "av", "opencv-python-headless",
     "ultralytics-opencv-headless", "pyrender", "PyOpenGL", "numba", "smplx",
 )  # fmt: skip
 
