@@ -168,7 +168,7 @@ def test_a_run_that_breaks_off_leaves_whole_files_only(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("dtsvibe_cli.stages.overlay.draw_frame", fail)
+    monkeypatch.setattr("dtsvibe_cli.stages.overlay._draw_panels", fail)
     result = dtsvibe(one_frame, tmp_path / "out")
     assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
     paths = ResultPaths.of(tmp_path / "out", one_frame)
